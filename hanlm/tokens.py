@@ -1,0 +1,173 @@
+"""Token files: Megatron's ``.bin`` and ``.idx``, opened through megatron-core's own classes and checked.
+
+A tokens artifact holds, for every split, domain and language, one indexed data set ``<split>-<domain>`` with
+one entry a document (``[bos] text [eos]``), and ``documents.parquet`` with a row for each document.
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hanlm.artifact import open_artifact, read_manifest
+from hanlm.errors import ArtifactError, ConfigError
+from hanlm.megatron import megatron_import
+from hanlm.token_writer import DOCUMENTS, MAX_UINT16_VOCAB, TokenWriter, token_dtype
+
+__all__ = ["TokenSet", "TokenWriter", "Tokens", "open_tokens", "require_vocab_fits", "token_dtype"]
+
+_HEADER = struct.Struct("<9sQBQQ")  # magic, version, dtype code, number of sequences, of document marks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenSet:
+    """One indexed data set of a tokens artifact."""
+
+    path: Path
+    """Path prefix of its ``.bin`` and ``.idx``."""
+    split: str
+    """``train`` or ``valid``."""
+    domain: str
+    """Domain of its documents."""
+    lang: str
+    """Language of its documents."""
+    num_documents: int
+    """Documents in it."""
+    num_tokens: int
+    """Tokens in it, bos and eos included."""
+    num_bytes: int
+    """UTF-8 bytes of its documents' text."""
+
+    def open(self) -> Any:
+        """Return megatron-core's memory-mapped ``IndexedDataset``: item i is the ids of document i.
+
+        Items are views into the file, unmapped when the data set is collected: keep it while they are read.
+        """
+        with megatron_import():
+            from megatron.core.datasets.indexed_dataset import IndexedDataset
+        return IndexedDataset(str(self.path))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tokens:
+    """A tokens artifact, opened and checked."""
+
+    path: Path
+    """The artifact."""
+    hash: str
+    """Hash of its manifest."""
+    sets: tuple[TokenSet, ...]
+    """Its data sets."""
+    vocab_size: int
+    """Vocabulary the ids belong to."""
+    bos_token_id: int | None
+    """First token of every document, where there is one."""
+    eos_token_id: int
+    """Last token of every document."""
+    tokenizer_hash: str
+    """Of the tokenizer that made the ids."""
+
+    def documents(self, *, split: str) -> Any:
+        """Return the rows of ``documents.parquet`` of one split as a ``pyarrow.Table``."""
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.path / DOCUMENTS, filters=[("split", "==", split)])
+
+
+def open_tokens(path: Path, *, verify: bool = True) -> Tokens:
+    """Open a tokens artifact; with ``verify`` check sizes, hashes and that every id is in the vocabulary.
+
+    Raises:
+        InputError: If there is nothing at ``path``.
+        ArtifactError: If it is unfinished, truncated, corrupt, or holds an id beyond its vocabulary.
+    """
+    manifest = read_manifest(path)
+    sets = tuple(_read_sets(path, manifest)) if manifest and manifest["kind"] == "tokens" else ()
+    if verify:
+        for each in sets:  # before the hashes: "shorter than its index" says more than a checksum
+            _check_size(each)
+    artifact = open_artifact(path, "tokens", verify=verify)
+    tokens = Tokens(
+        path=path,
+        hash=artifact.hash,
+        sets=sets,
+        **{k: artifact.manifest[k] for k in ("vocab_size", "bos_token_id", "eos_token_id", "tokenizer_hash")},
+    )
+    if verify:
+        for each in sets:
+            _check_ids(each, tokens.vocab_size)
+    return tokens
+
+
+def _read_sets(path: Path, manifest: dict[str, Any]) -> list[TokenSet]:
+    return [
+        TokenSet(path=path / entry["prefix"], **{k: v for k, v in entry.items() if k != "prefix"})
+        for entry in manifest["datasets"]
+    ]
+
+
+def _check_size(tokens: TokenSet) -> None:
+    """Refuse a ``.bin`` that is not exactly as long as its ``.idx`` says."""
+    lengths, dtype = _read_index(tokens.path)
+    expected, got = int(lengths.sum(dtype=np.int64)) * dtype.itemsize, _bin(tokens.path).stat().st_size
+    if expected != got:
+        raise ArtifactError(
+            f"{_bin(tokens.path)} should hold {expected} bytes by its index, got {got}; "
+            "it was cut or damaged: run `hanlm corpus tokenize` again."
+        )
+
+
+def _check_ids(tokens: TokenSet, vocab_size: int) -> None:
+    _, dtype = _read_index(tokens.path)
+    if dtype.itemsize == 2 and vocab_size > MAX_UINT16_VOCAB:
+        raise ArtifactError(
+            f"{_bin(tokens.path)} stores ids in 16 bits, which cannot tell the {vocab_size} tokens of its "
+            "vocabulary apart; run `hanlm corpus tokenize` again."
+        )
+    ids_N = np.memmap(_bin(tokens.path), dtype=dtype, mode="r")
+    if (largest := int(ids_N.max())) >= vocab_size:
+        raise ArtifactError(
+            f"{_bin(tokens.path)} holds token id {largest}, but its vocabulary ends at {vocab_size - 1}; "
+            "run `hanlm corpus tokenize` with the tokenizer of the model that is to be trained."
+        )
+
+
+def _read_index(prefix: Path) -> tuple[NDArray[np.int32], np.dtype[Any]]:
+    """Return every document's length in tokens and the type of the ids, from the ``.idx``."""
+    for file in (_idx(prefix), _bin(prefix)):
+        if not file.is_file():
+            raise ArtifactError(f"{file} is missing; run `hanlm corpus tokenize` again.")
+    with _idx(prefix).open("rb") as file:
+        head = file.read(_HEADER.size)
+        if len(head) < _HEADER.size or not head.startswith(b"MMIDIDX\0\0"):
+            raise ArtifactError(
+                f"{_idx(prefix)} is not an index of token files; run `hanlm corpus tokenize` again."
+            )
+        code, num_sequences = _HEADER.unpack(head)[2:4]
+        lengths = np.fromfile(file, dtype=np.int32, count=num_sequences)
+    dtypes = {4: np.dtype(np.int32), 8: np.dtype(np.uint16)}
+    if code not in dtypes or len(lengths) != num_sequences:
+        raise ArtifactError(
+            f"{_idx(prefix)} is cut or of an unknown type; run `hanlm corpus tokenize` again."
+        )
+    return lengths, dtypes[code]
+
+
+def _bin(prefix: Path) -> Path:
+    return prefix.with_name(prefix.name + ".bin")
+
+
+def _idx(prefix: Path) -> Path:
+    return prefix.with_name(prefix.name + ".idx")
+
+
+def require_vocab_fits(tokens: Tokens, vocab_size: int) -> None:
+    """Raise ``ConfigError`` if the model's vocabulary is smaller than the tokens'."""
+    if tokens.vocab_size > vocab_size:
+        raise ConfigError(
+            f"expected tokens of a vocabulary of at most {vocab_size}, got {tokens.vocab_size} in "
+            f"{tokens.path}; run `hanlm corpus tokenize` with the model that is to be trained."
+        )
