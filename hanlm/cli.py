@@ -1,0 +1,191 @@
+"""The command line: names, lazily loaded stages, configuration files, exit codes.
+
+``--help`` imports no stage: commands are declared as text, and only the one that was typed is loaded.
+"""
+
+import errno
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn, get_type_hints
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Dict
+
+from hanlm import __version__
+from hanlm.config import read_config_file
+from hanlm.errors import ConfigError, HanLMError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: its words, where its function lives (``module:function``), one line of help."""
+
+    words: tuple[str, ...]
+    target: str
+    help: str
+
+
+COMMANDS = (
+    Command(("run",), "hanlm.recipe:run", "Run a recipe: every stage in order, skipping what is finished."),
+    Command(("corpus", "collect"), "corpora.collect:collect", "Collect text that installed packages ship."),
+    Command(("corpus", "build"), "corpora.build:build", "Clean, filter, deduplicate and split raw text."),
+    Command(("corpus", "tokenize"), "corpora.tokenize:tokenize", "Turn a corpus into Megatron token files."),
+    Command(("extend-vocab",), "tokenizer.extend:extend", "Add Chinese tokens to a tokenizer and its model."),
+    Command(("pretrain",), "pretrain.train:pretrain", "Continue pretraining on Megatron-Core."),
+    Command(("tasks",), "sft.tasks:tasks", "Turn labelled text into instructions and choices by templates."),
+    Command(("sft",), "sft.train:sft", "Fine-tune on instructions with LoRA, and merge."),
+    Command(("chat",), "sft.chat:chat", "Talk to a chat model."),
+    Command(("ppl",), "eval.ppl:ppl", "Compare models in bits per byte on identical text."),
+    Command(("bench",), "eval.bench:bench", "Score multiple-choice tasks by likelihood."),
+    Command(("report",), "eval.report:report", "Draw the report of a finished run."),
+)
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run ``hanlm ARGV`` and exit: 0 done, 2 wrong usage or bad input, 75 stopped by a signal, 1 a bug."""
+    sys.exit(_run_guarded(list(sys.argv[1:] if argv is None else argv)))
+
+
+def extend_vocab(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the ``extend-vocab`` command."""
+    main(["extend-vocab", *(sys.argv[1:] if argv is None else argv)])
+
+
+def _run_guarded(argv: list[str]) -> int:
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _dispatch(argv)
+    except (HanLMError, CycloptsError) as error:
+        _complain(_sentence(error))
+        return getattr(error, "exit_code", 2)
+    except KeyboardInterrupt:
+        _complain("interrupted; finished artifacts are untouched: run the same command again to go on.")
+        return 75
+    except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        _complain(f"{error.filename}: {error.strerror}; check the path and its permissions.")
+        return 2
+    except Exception as error:
+        if not is_out_of_space(error):
+            raise
+        _complain(
+            f"no space left while writing ({error}); nothing was published and earlier results are untouched: "
+            "free some space and run the same command again."
+        )
+        return 2
+    return 0
+
+
+def is_out_of_space(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is a full disk; some libraries only say so in words."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            return True
+        if any(os.strerror(code) in str(error) for code in _NO_SPACE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(sentence: str) -> None:
+    if os.environ.get("RANK", "0") == "0":  # under torchrun every rank fails alike: one sentence is enough
+        print(f"hanlm: {sentence}", file=sys.stderr, flush=True)
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, HanLMError) else f"{text} (--help lists what there is)"
+
+
+def _dispatch(argv: list[str]) -> None:
+    chosen = next((c for c in COMMANDS if tuple(argv[: len(c.words)]) == c.words), None)
+    app = App(
+        name="hanlm",
+        help="Turn an English-centred language model into a Chinese one.",
+        version=__version__,
+        default_parameter=Parameter(consume_multiple=True, negative=()),
+        result_action="return_value",
+    )
+    corpus = App(name="corpus", help="Build corpora and token files.")
+    app.command(corpus)
+    for command in COMMANDS:
+        parent = corpus if command.words[0] == "corpus" else app
+        function = _bind(command) if command is chosen else _placeholder
+        parent.command(function, name=command.words[-1], help=command.help)
+    if chosen is not None:
+        argv, config = _take_config(argv, _config_type(_load(chosen)))
+        if config is not None:
+            app.config = [config]
+    app(argv, exit_on_error=False, print_error=False)
+
+
+def _placeholder() -> None:
+    """Stand in for a command that was not typed, so that help can list it without loading it."""
+
+
+def _load(command: Command) -> Callable[[Any], Path | None]:
+    module, _, function = command.target.partition(":")
+    return getattr(import_module(module), function)
+
+
+def _config_type(stage: Callable[[Any], Path | None]) -> type:
+    return get_type_hints(stage)["config"]
+
+
+def _bind(command: Command) -> Callable[..., None]:
+    stage = _load(command)
+    config_type = _config_type(stage)
+    plan: Callable[[Any], list[str]] = getattr(sys.modules[stage.__module__], "plan")
+
+    def run(config: Any, *, dry_run: bool = False) -> None:
+        if dry_run:
+            _print_plan(config, plan(config))
+            return
+        if (out := stage(config)) is not None and os.environ.get("RANK", "0") == "0":
+            print(out)
+
+    flat = Annotated[config_type, Parameter(name="*")]
+    dry = Annotated[bool, Parameter(help="Print the resolved configuration and what would happen, then stop.")]
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter("config", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=flat),
+            inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, annotation=dry, default=False),
+        ]
+    )
+    run.__annotations__ = {"config": flat, "dry_run": dry}
+    return run
+
+
+def _print_plan(config: object, lines: Sequence[str]) -> None:
+    import yaml
+
+    from hanlm.artifact import to_plain
+
+    print(yaml.safe_dump(to_plain(config), allow_unicode=True, sort_keys=False).rstrip())
+    for line in lines:
+        print(f"# {line}")
+
+
+def _take_config(argv: list[str], config_type: type) -> tuple[list[str], Dict | None]:
+    """Cut ``--config FILE`` out of the arguments; what the file says is overridden by the other flags."""
+    for i, word in enumerate(argv):
+        if word == "--config" or word.startswith("--config="):
+            inline = word.partition("=")[2]
+            if not inline and i + 1 >= len(argv):
+                raise ConfigError("--config needs a YAML file; add its path.")
+            path = Path(inline or argv[i + 1])
+            rest = argv[:i] + argv[i + (1 if inline else 2) :]
+            return rest, Dict(read_config_file(path, config_type), source=str(path), use_commands_as_keys=False)
+    return argv, None

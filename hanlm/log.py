@@ -1,0 +1,131 @@
+"""What a user sees while waiting, and what stays: progress, plain lines, metrics."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hanlm.errors import ConfigError
+
+REPORTERS = ("tensorboard",)
+_PLAIN_INTERVAL_SECONDS = 10.0
+
+
+def say(line: str) -> None:
+    """Print one line to the user (standard error, so that standard output stays for results)."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Counts done units; ``advance`` may carry a note such as the current loss."""
+
+    def __init__(self, total: float | None, description: str) -> None:
+        self.total, self.description = total, description
+        self.done, self.note = 0.0, ""
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        """Count ``amount`` more units as done."""
+        self.done += amount
+        self.note = note or self.note
+
+
+class _PlainProgress(Progress):
+    def __init__(self, total: float | None, description: str) -> None:
+        super().__init__(total, description)
+        self.started = self.last = time.monotonic()
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        super().advance(amount, note)
+        now = time.monotonic()
+        if now - self.last >= _PLAIN_INTERVAL_SECONDS:
+            self.last = now
+            share = f"{self.done / self.total:4.0%}" if self.total else f"{self.done:g}"
+            say(f"{self.description} {share} after {now - self.started:.0f} s {self.note}".rstrip())
+
+
+@contextmanager
+def progress(total: float | None, description: str) -> Iterator[Progress]:
+    """Show a bar on a terminal and a plain line every few seconds elsewhere."""
+    if not sys.stderr.isatty():
+        yield _PlainProgress(total, description)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    ]
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total, note="")
+
+        class _Bar(Progress):
+            def advance(self, amount: float = 1, note: str = "") -> None:
+                super().advance(amount, note)
+                bar.update(task, advance=amount, note=self.note)
+
+        yield _Bar(total, description)
+
+
+class Metrics:
+    """Training metrics: always JSON lines, and other trackers by name.
+
+    Args:
+        folder: Holds ``metrics.jsonl`` (appended, so a resumed run continues it) and the trackers' files.
+        report_to: Names out of ``REPORTERS``.
+
+    Raises:
+        ConfigError: If a tracker is unknown or not installed.
+    """
+
+    def __init__(self, folder: Path, report_to: Sequence[str] = ()) -> None:
+        if unknown := set(report_to) - set(REPORTERS):
+            raise ConfigError(f"report_to knows {', '.join(REPORTERS)}; got {', '.join(sorted(unknown))}.")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "metrics.jsonl"
+        self._file = self.path.open("a", encoding="utf-8")
+        self._board: Any = _tensorboard(folder / "tensorboard") if "tensorboard" in report_to else None
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Record the values of one step."""
+        self._file.write(json.dumps({"step": step, **values}, ensure_ascii=False) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush and close every tracker."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def drop_metrics_after(path: Path, step: int) -> None:
+    """Cut ``metrics.jsonl`` back to ``step``, so that a resumed run never lists a step twice."""
+    if path.is_file():
+        kept: list[str] = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                continue  # the last line of a killed run may be cut in the middle
+        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError("report_to tensorboard needs the package: pip install 'hanlm[tensorboard]'.") from error
+    return SummaryWriter(str(folder))
