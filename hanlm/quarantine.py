@@ -1,0 +1,72 @@
+"""The quarantine: what could not be read, with its source, line and reason, while its neighbours are kept."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Final, Self, TextIO
+
+from hanlm.errors import InputError
+
+MAX_QUARANTINED: Final = 0.05
+"""Default share of unreadable records above which a run fails."""
+
+_EXCERPT_BYTES = 120
+
+
+class Quarantine:
+    """Collects unreadable records; use as a context manager so that its file is closed.
+
+    Args:
+        path: JSON lines of ``source, line, reason, excerpt``, written at the first bad record; None only
+            counts.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.counts: Counter[str] = Counter()
+        """Bad records by reason."""
+        self.num_seen = 0
+        """Records offered, good and bad; whoever reads records adds to it."""
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Flush and close the file, if one was written."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @property
+    def num_quarantined(self) -> int:
+        """Bad records so far."""
+        return self.counts.total()
+
+    def add(self, reason: str, source: Path | str, line_number: int, raw: bytes) -> None:
+        """Set one record aside; ``raw`` may be long, only an escaped beginning of it is written."""
+        self.counts[reason] += 1
+        if self.path is None:
+            return
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("w", encoding="utf-8")
+        excerpt = raw[:_EXCERPT_BYTES].decode("utf-8", "backslashreplace")
+        record = {"source": str(source), "line": line_number, "reason": reason, "excerpt": excerpt}
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def check(self, max_fraction: float = MAX_QUARANTINED) -> None:
+        """Raise ``InputError`` if more than ``max_fraction`` of the records seen are bad."""
+        if self.num_quarantined <= max_fraction * self.num_seen:
+            return
+        if self._file is not None:
+            self._file.flush()
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(self.counts.items()))
+        where = f" (listed in {self.path})" if self.path else ""
+        raise InputError(
+            f"expected at most {max_fraction:.1%} unreadable records, got {self.num_quarantined} of "
+            f"{self.num_seen}{where}: {reasons}; mend the input or raise --max-quarantined."
+        )

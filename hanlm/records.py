@@ -1,0 +1,150 @@
+"""Documents out of text files, JSON lines, folders and corpus artifacts, read strictly in bounded memory.
+
+A bad record is quarantined and its neighbours are kept. Every reader takes a ``Quarantine`` and adds each
+record it meets to ``num_seen``. Reasons: ``invalid_utf8``, ``malformed_json``, ``not_an_object``,
+``missing_field``, ``null_field``, ``wrong_type``, ``lone_surrogate``, ``too_long``.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from hanlm.artifact import MANIFEST, open_artifact, read_manifest
+from hanlm.errors import InputError
+from hanlm.json_lines import numbered_json_lines, read_json_lines
+from hanlm.quarantine import MAX_QUARANTINED, Quarantine
+from hanlm.text_lines import TxtUnit, read_texts
+
+__all__ = [
+    "DOCUMENT_SUFFIXES",
+    "MAX_QUARANTINED",
+    "Document",
+    "Quarantine",
+    "TxtUnit",
+    "list_files",
+    "read_documents",
+    "read_json_lines",
+]
+
+JSON_SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
+TEXT_SUFFIXES: Final = (".txt", ".md", ".txt.gz", ".txt.zst")
+DOCUMENT_SUFFIXES: Final = JSON_SUFFIXES + TEXT_SUFFIXES
+
+_NOT_DATA = (MANIFEST, "quarantine.jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text with what is known about it; unknown is an empty string."""
+
+    id: str
+    text: str
+    domain: str
+    lang: str
+    source: str
+    license: str
+
+
+def list_files(paths: Sequence[Path], suffixes: Sequence[str] = DOCUMENT_SUFFIXES) -> list[Path]:
+    """Return the files named, and those in the folders named, in sorted order within each folder.
+
+    In a folder, hidden files, working folders, manifests and quarantine files are passed over. A file that is
+    named itself must have one of the suffixes.
+
+    Raises:
+        InputError: If a path does not exist, a file has another suffix or no bytes, or a folder holds no such
+            file.
+    """
+    return [file for path in paths for file in _files_of(path, tuple(suffixes))]
+
+
+def read_documents(
+    paths: Sequence[Path],
+    quarantine: Quarantine,
+    *,
+    txt_unit: TxtUnit = "file",
+    domain: str | None = None,
+    lang: str | None = None,
+    split: Literal["train", "valid"] = "train",
+) -> Iterator[Document]:
+    """Yield the documents of text files, JSON lines, folders of them, and corpus artifacts, in a fixed order.
+
+    Args:
+        paths: Files, folders, or corpus artifacts (verified, and only their ``split`` is read).
+        quarantine: Takes the unreadable records. Lines of text files count as records.
+        txt_unit: What is one document in a text file.
+        domain: Given to documents that name no domain of their own; else they are of domain "default".
+        lang: Given to documents that name no language of their own.
+        split: Which documents of a corpus artifact to read.
+
+    Raises:
+        InputError: If a path is missing or empty, a file is truncated, or a text file is too large for one
+            document.
+        ArtifactError: If a corpus artifact is damaged.
+    """
+    for path in paths:
+        for file in _document_files(path, split):
+            if file.name.endswith(JSON_SUFFIXES):
+                yield from _json_documents(file, quarantine, domain or "default", lang or "")
+            else:
+                for number, text in read_texts(file, quarantine, txt_unit):
+                    name = file.name if txt_unit == "file" else f"{file.name}:{number}"
+                    yield Document(name, text, domain or "default", lang or "", file.name, "")
+
+
+def _files_of(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    known = ", ".join(suffixes)
+    if path.is_dir():
+        found = [file for file in sorted(path.rglob("*")) if _is_data(file.relative_to(path), suffixes)]
+        files = [file for file in found if file.is_file() and file.stat().st_size]
+        if not files:
+            raise InputError(f"{path} holds no non-empty file ending in {known}; pass a folder of texts.")
+        return files
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; check the path.")
+    if not path.name.endswith(suffixes):
+        raise InputError(f"expected a file ending in {known}, got {path}; convert or rename it.")
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty; expected at least one record.")
+    return [path]
+
+
+def _is_data(relative: Path, suffixes: tuple[str, ...]) -> bool:
+    skipped = any(part.startswith(".") or part.endswith(".work") for part in relative.parts)
+    return not skipped and relative.name not in _NOT_DATA and relative.name.endswith(suffixes)
+
+
+def _document_files(path: Path, split: str) -> list[Path]:
+    manifest = read_manifest(path) if path.is_dir() else None
+    if manifest is None or manifest["kind"] != "corpus":
+        return list_files([path])
+    open_artifact(path, "corpus")
+    files = sorted(path / name for name in manifest["files"] if name.startswith(f"{split}-"))
+    if not files:
+        raise InputError(
+            f"the corpus {path} has no {split} documents; build it with another --valid-fraction."
+        )
+    return files
+
+
+def _json_documents(path: Path, quarantine: Quarantine, domain: str, lang: str) -> Iterator[Document]:
+    stem = path.name.partition(".json")[0]
+    for number, record in numbered_json_lines(path, quarantine, ("text",)):
+        text = record["text"]
+        if not isinstance(text, str):
+            quarantine.add("wrong_type", path, number, repr(text).encode())
+            continue
+        yield Document(
+            id=_label(record, "id") or f"{stem}:{number}",
+            text=text,
+            domain=_label(record, "domain") or domain,
+            lang=_label(record, "lang") or lang,
+            source=_label(record, "source") or path.name,
+            license=_label(record, "license"),
+        )
+
+
+def _label(record: dict[str, Any], key: str) -> str:
+    value = record.get(key)
+    return value if isinstance(value, str) else "" if value is None else str(value)

@@ -1,0 +1,73 @@
+"""Text files, read strictly line by line and grouped into documents."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from hanlm.errors import InputError
+from hanlm.quarantine import Quarantine
+from hanlm.streams import MAX_LINE_BYTES, iter_lines, open_stream
+
+type TxtUnit = Literal["file", "line", "paragraph"]
+
+
+def read_texts(path: Path, quarantine: Quarantine, unit: TxtUnit) -> Iterator[tuple[int, str]]:
+    """Yield (number of its first line, text) of each file, non-blank line, or paragraph between blank lines.
+
+    A line that is not UTF-8 or far too long is quarantined; what it stood in is kept without it.
+
+    Raises:
+        InputError: If the file is truncated, or one document would not fit in bounded memory.
+    """
+    return _READERS[unit](path, quarantine)
+
+
+def _txt_lines(path: Path, quarantine: Quarantine) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line); blank lines too, because they part paragraphs."""
+    with open_stream(path) as stream:
+        for number, line, complete in iter_lines(stream):
+            quarantine.num_seen += bool(line)
+            try:
+                text = line.decode("utf-8") if complete else None
+            except UnicodeDecodeError:
+                quarantine.add("invalid_utf8", path, number, line)
+                continue
+            if text is None:
+                quarantine.add("too_long", path, number, line)
+            else:
+                yield number, text
+
+
+def _single_lines(path: Path, quarantine: Quarantine) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in _txt_lines(path, quarantine) if line.strip())
+
+
+def _grouped_lines(path: Path, quarantine: Quarantine, *, by_paragraph: bool) -> Iterator[tuple[int, str]]:
+    """Yield (number of the first line, lines joined): the whole file, or what stands between blank lines."""
+    lines: list[str] = []
+    first = num_chars = 0
+    for number, line in _txt_lines(path, quarantine):
+        if by_paragraph and not line.strip():
+            if lines:
+                yield first, "\n".join(lines)
+            lines, num_chars = [], 0
+            continue
+        first = first if lines else number
+        lines.append(line)
+        num_chars += len(line) + 1
+        if num_chars > MAX_LINE_BYTES:
+            unit, remedy = ("paragraph", "line") if by_paragraph else ("file", "paragraph or line")
+            raise InputError(
+                f"{path} would give one document of over {MAX_LINE_BYTES // 2**20} Mi characters with "
+                f"--txt-unit {unit}; pass --txt-unit {remedy}, or split the file."
+            )
+    if lines:
+        yield first, "\n".join(lines)
+
+
+_READERS: dict[TxtUnit, Callable[[Path, Quarantine], Iterator[tuple[int, str]]]] = {
+    "file": partial(_grouped_lines, by_paragraph=False),
+    "line": _single_lines,
+    "paragraph": partial(_grouped_lines, by_paragraph=True),
+}

@@ -1,0 +1,176 @@
+"""Strict reading: bad records are quarantined with a reason, neighbours are kept, memory is bounded."""
+
+import gzip
+import json
+import tracemalloc
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from hanlm.errors import InputError
+from hanlm.records import Document, Quarantine, list_files, read_documents, read_json_lines
+
+GOOD = '{"id": "a", "text": "好的", "domain": "news", "lang": "zh"}'
+
+
+def texts_of(paths: list[Path], quarantine: Quarantine | None = None, **options: object) -> list[str]:
+    return [d.text for d in read_documents(paths, quarantine or Quarantine(), **options)]  # type: ignore[arg-type]
+
+
+@pytest.mark.fault(13)
+@pytest.mark.fault(14)
+@pytest.mark.fault(17)
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"text": "\xff\xfe"}', "invalid_utf8"),
+        (b'{"text": "cut', "malformed_json"),
+        (b'{"text": "a\x00b"}', "malformed_json"),
+        (b'{"text": NaN}', "malformed_json"),
+        (b"[" * 5000, "malformed_json"),
+        (b'["text"]', "not_an_object"),
+        (b'{"txet": "a"}', "missing_field"),
+        (b'{"text": null}', "null_field"),
+        (b'{"text": 7}', "wrong_type"),
+        (b'{"text": "\\ud800"}', "lone_surrogate"),
+    ],
+)
+def test_a_bad_json_line_is_quarantined_and_its_neighbours_are_kept(tmp_path: Path, line: bytes, reason: str):
+    file = tmp_path / "x.jsonl"
+    file.write_bytes(GOOD.encode() + b"\n" + line + b"\n\n" + GOOD.encode())
+    with Quarantine(tmp_path / "q.jsonl") as quarantine:
+        assert texts_of([file], quarantine) == ["好的", "好的"]
+    assert quarantine.counts == {reason: 1}
+    assert quarantine.num_seen == 3
+    entry = json.loads((tmp_path / "q.jsonl").read_text())
+    assert (entry["source"], entry["line"], entry["reason"]) == (str(file), 2, reason)
+    assert entry["excerpt"]
+
+
+@pytest.mark.fault(13)
+@pytest.mark.parametrize("unit", ["file", "line", "paragraph"])
+def test_a_bad_byte_in_a_text_file_costs_only_its_line(tmp_path: Path, unit: str):
+    file = tmp_path / "x.txt"
+    file.write_bytes("一\n\n二\n".encode() + b"\xff\n" + "三\r\n".encode())
+    quarantine = Quarantine()
+    expected = {"file": ["一\n\n二\n三"], "line": ["一", "二", "三"], "paragraph": ["一", "二\n三"]}
+    assert texts_of([file], quarantine, txt_unit=unit) == expected[unit]
+    assert quarantine.counts == {"invalid_utf8": 1}
+    assert quarantine.num_seen == 4
+
+
+@pytest.mark.fault(17)
+def test_a_100_mb_line_is_quarantined_in_bounded_memory(tmp_path: Path):
+    file = tmp_path / "x.jsonl.gz"
+    with gzip.open(file, "wb", compresslevel=1) as out:
+        out.write(GOOD.encode() + b'\n{"text": "')
+        for _ in range(100):
+            out.write(b"a" * 1_000_000)
+        out.write(b'"}\n' + GOOD.encode())
+    quarantine = Quarantine()
+    tracemalloc.start()
+    assert texts_of([file], quarantine) == ["好的", "好的"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert quarantine.counts == {"too_long": 1}
+    assert peak < 150e6
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_truncated_file_is_an_error_that_names_it(tmp_path: Path, suffix: str):
+    plain = "".join(f'{{"text": "line {i} {hash(str(i))}"}}\n' for i in range(20_000)).encode()
+    packed = gzip.compress(plain) if suffix == ".gz" else zstandard.compress(plain)
+    file = tmp_path / f"x.jsonl{suffix}"
+    file.write_bytes(packed)
+    assert len(texts_of([file])) == 20_000
+    file.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(InputError, match=r"x\.jsonl"):
+        texts_of([file])
+
+
+@pytest.mark.fault(15)
+def test_several_compressed_frames_in_one_file_are_all_read(tmp_path: Path):
+    file = tmp_path / "x.jsonl.zst"
+    file.write_bytes(zstandard.compress(GOOD.encode() + b"\n") * 3)
+    assert texts_of([file]) == ["好的"] * 3
+    file.with_suffix(".gz").write_bytes(gzip.compress(GOOD.encode() + b"\n") * 3)
+    assert texts_of([file.with_suffix(".gz")]) == ["好的"] * 3
+
+
+@pytest.mark.fault(16)
+def test_missing_and_empty_paths_are_errors(tmp_path: Path):
+    with pytest.raises(InputError, match="does not exist"):
+        list_files([tmp_path / "none.txt"])
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(InputError, match="is empty"):
+        list_files([tmp_path / "empty.txt"])
+    with pytest.raises(InputError, match="no non-empty file"):
+        list_files([tmp_path])
+    (tmp_path / "a.docx").write_text("x")
+    with pytest.raises(InputError, match="ending in"):
+        list_files([tmp_path / "a.docx"])
+
+
+def test_a_folder_is_read_in_sorted_order_without_what_is_not_data(tmp_path: Path):
+    for name in (
+        "b.txt",
+        "a.md",
+        "中文 文件.txt",
+        "sub/c.txt",
+        ".hidden.txt",
+        "x.work/d.txt",
+        "quarantine.jsonl",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("文")
+    names = [str(f.relative_to(tmp_path)) for f in list_files([tmp_path])]
+    assert names == ["a.md", "b.txt", "sub/c.txt", "中文 文件.txt"]
+
+
+def test_json_lists_and_missing_labels_are_understood(tmp_path: Path):
+    file = tmp_path / "x.json"
+    file.write_text('[{"text": "甲", "id": 3}, 4, {"text": "乙"}]', encoding="utf-8")
+    quarantine = Quarantine()
+    documents = list(read_documents([file], quarantine, domain="wiki", lang="zh"))
+    assert documents == [
+        Document("3", "甲", "wiki", "zh", "x.json", ""),
+        Document("x:3", "乙", "wiki", "zh", "x.json", ""),
+    ]
+    assert quarantine.counts == {"not_an_object": 1}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_record(tmp_path: Path):
+    (tmp_path / "x.jsonl").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    (tmp_path / "y.txt").write_bytes(b"\xef\xbb\xbf" + "甲".encode())
+    assert texts_of([tmp_path / "x.jsonl", tmp_path / "y.txt"]) == ["好的", "甲"]
+
+
+@pytest.mark.fault(14)
+def test_too_many_bad_records_fail_the_run_with_the_reasons(tmp_path: Path):
+    file = tmp_path / "x.jsonl"
+    file.write_text("\n".join([GOOD] * 19 + ["{"]))
+    quarantine = Quarantine()
+    list(read_json_lines(file, quarantine))
+    quarantine.check(0.05)
+    with pytest.raises(InputError, match="malformed_json: 1"):
+        quarantine.check(0.04)
+
+
+def test_required_fields_are_checked_and_others_pass_through(tmp_path: Path):
+    file = tmp_path / "x.jsonl"
+    file.write_text('{"messages": [1], "n": 2}\n{"messages": null}\n')
+    quarantine = Quarantine()
+    assert list(read_json_lines(file, quarantine, ("messages",))) == [{"messages": [1], "n": 2}]
+    assert quarantine.counts == {"null_field": 1}
+
+
+def test_a_text_file_too_large_for_one_document_says_which_unit_to_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("hanlm.text_lines.MAX_LINE_BYTES", 100)
+    (tmp_path / "x.txt").write_text("文字\n" * 100)
+    with pytest.raises(InputError, match="--txt-unit paragraph or line"):
+        texts_of([tmp_path / "x.txt"])
+    assert len(texts_of([tmp_path / "x.txt"], txt_unit="line")) == 100
