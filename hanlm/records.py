@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from hanlm.artifact import MANIFEST, open_artifact, read_manifest
 from hanlm.errors import InputError
 from hanlm.json_lines import numbered_json_lines, read_json_lines
+from hanlm.parquet_rows import numbered_parquet_rows
 from hanlm.quarantine import MAX_QUARANTINED, Quarantine
 from hanlm.text_lines import TxtUnit, read_texts
 
@@ -29,7 +30,8 @@ __all__ = [
 
 JSON_SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
 TEXT_SUFFIXES: Final = (".txt", ".md", ".txt.gz", ".txt.zst")
-DOCUMENT_SUFFIXES: Final = JSON_SUFFIXES + TEXT_SUFFIXES
+PARQUET_SUFFIXES: Final = (".parquet",)
+DOCUMENT_SUFFIXES: Final = JSON_SUFFIXES + TEXT_SUFFIXES + PARQUET_SUFFIXES
 
 _NOT_DATA = (MANIFEST, "quarantine.jsonl")
 
@@ -53,8 +55,7 @@ def list_files(paths: Sequence[Path], suffixes: Sequence[str] = DOCUMENT_SUFFIXE
     named itself must have one of the suffixes.
 
     Raises:
-        InputError: If a path does not exist, a file has another suffix or no bytes, or a folder holds no such
-            file.
+        InputError: If a path does not exist, a file has another suffix or no bytes, or a folder holds none.
     """
     return [file for path in paths for file in _files_of(path, tuple(suffixes))]
 
@@ -66,12 +67,12 @@ def read_documents(
     txt_unit: TxtUnit = "file",
     domain: str | None = None,
     lang: str | None = None,
-    split: Literal["train", "valid"] = "train",
+    split: Literal["train", "valid", "all"] = "train",
 ) -> Iterator[Document]:
     """Yield the documents of text files, JSON lines, folders of them, and corpus artifacts, in a fixed order.
 
     Args:
-        paths: Files, folders, or corpus artifacts (verified, and only their ``split`` is read).
+        paths: Files, folders, or artifacts (verified; of a corpus only the ``split`` is read).
         quarantine: Takes the unreadable records. Lines of text files count as records.
         txt_unit: What is one document in a text file.
         domain: Given to documents that name no domain of their own; else they are of domain "default".
@@ -79,14 +80,13 @@ def read_documents(
         split: Which documents of a corpus artifact to read.
 
     Raises:
-        InputError: If a path is missing or empty, a file is truncated, or a text file is too large for one
-            document.
+        InputError: If a path is missing or empty, a file is truncated, or one document would be too large.
         ArtifactError: If a corpus artifact is damaged.
     """
     for path in paths:
         for file in _document_files(path, split):
-            if file.name.endswith(JSON_SUFFIXES):
-                yield from _json_documents(file, quarantine, domain or "default", lang or "")
+            if file.name.endswith(JSON_SUFFIXES + PARQUET_SUFFIXES):
+                yield from _record_documents(file, quarantine, domain or "default", lang or "")
             else:
                 for number, text in read_texts(file, quarantine, txt_unit):
                     name = file.name if txt_unit == "file" else f"{file.name}:{number}"
@@ -117,20 +117,23 @@ def _is_data(relative: Path, suffixes: tuple[str, ...]) -> bool:
 
 def _document_files(path: Path, split: str) -> list[Path]:
     manifest = read_manifest(path) if path.is_dir() else None
-    if manifest is None or manifest["kind"] != "corpus":
+    if manifest is None:
         return list_files([path])
-    open_artifact(path, "corpus")
+    if manifest["kind"] not in ("corpus", "dataset"):
+        raise InputError(f"expected texts or a corpus at {path}, got a {manifest['kind']}; check the path.")
+    open_artifact(path, manifest["kind"])
+    if manifest["kind"] == "dataset" or split == "all":
+        return list_files([path])
     files = sorted(path / name for name in manifest["files"] if name.startswith(f"{split}-"))
     if not files:
-        raise InputError(
-            f"the corpus {path} has no {split} documents; build it with another --valid-fraction."
-        )
+        raise InputError(f"the corpus {path} has no {split} documents; build it with another --valid-fraction.")
     return files
 
 
-def _json_documents(path: Path, quarantine: Quarantine, domain: str, lang: str) -> Iterator[Document]:
-    stem = path.name.partition(".json")[0]
-    for number, record in numbered_json_lines(path, quarantine, ("text",)):
+def _record_documents(path: Path, quarantine: Quarantine, domain: str, lang: str) -> Iterator[Document]:
+    stem = path.name.partition(".")[0]
+    rows = numbered_parquet_rows if path.name.endswith(PARQUET_SUFFIXES) else numbered_json_lines
+    for number, record in rows(path, quarantine, ("text",)):
         text = record["text"]
         if not isinstance(text, str):
             quarantine.add("wrong_type", path, number, repr(text).encode())

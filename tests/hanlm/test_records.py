@@ -166,11 +166,46 @@ def test_required_fields_are_checked_and_others_pass_through(tmp_path: Path):
     assert quarantine.counts == {"null_field": 1}
 
 
-def test_a_text_file_too_large_for_one_document_says_which_unit_to_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_text_file_too_large_for_one_document_says_which_unit_to_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("hanlm.text_lines.MAX_LINE_BYTES", 100)
     (tmp_path / "x.txt").write_text("文字\n" * 100)
     with pytest.raises(InputError, match="--txt-unit paragraph or line"):
         texts_of([tmp_path / "x.txt"])
     assert len(texts_of([tmp_path / "x.txt"], txt_unit="line")) == 100
+
+
+def test_parquet_rows_are_documents_and_null_text_is_quarantined(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": ["甲", None, "乙"], "domain": ["a", "b", None]}), file)
+    quarantine = Quarantine()
+    documents = list(read_documents([file], quarantine))
+    assert [(d.id, d.text, d.domain) for d in documents] == [("x:1", "甲", "a"), ("x:3", "乙", "default")]
+    assert quarantine.counts == {"null_field": 1}
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"x\.parquet is damaged"):
+        texts_of([file])
+
+
+def test_an_artifact_that_is_no_text_is_refused(tmp_path: Path):
+    from hanlm.artifact import publish
+
+    with publish(tmp_path / "model", kind="model", config={}) as draft:
+        (draft.folder / "config.json").write_text('{"text": "not a corpus"}')
+    with pytest.raises(InputError, match="got a model"):
+        texts_of([tmp_path / "model"])
+
+
+@pytest.mark.fault(6)
+def test_a_flipped_bit_in_a_dataset_is_found_before_it_is_read(tmp_path: Path):
+    from hanlm.artifact import publish
+    from hanlm.errors import ArtifactError
+
+    with publish(tmp_path / "data", kind="dataset", config={}) as draft:
+        (draft.folder / "x.jsonl").write_text(GOOD)
+    assert texts_of([tmp_path / "data"]) == ["好的"]
+    (tmp_path / "data/x.jsonl").write_text(GOOD.replace("好", "坏"))
+    with pytest.raises(ArtifactError, match=r"x\.jsonl fails its checksum"):
+        texts_of([tmp_path / "data"])
