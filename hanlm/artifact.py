@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -83,7 +83,7 @@ def publish(
     tokenizer_hash: str | None = None,
     overwrite: bool = False,
     keep_work: bool = False,
-) -> Iterator[Draft]:
+) -> Generator[Draft]:
     """Give a folder to write into and, if the block succeeds, publish it as ``out`` by one rename.
 
     If the block raises, the half-written result is removed and whatever else the stage keeps in

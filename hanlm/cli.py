@@ -95,7 +95,7 @@ def is_out_of_space(error: BaseException | None) -> bool:
     return False
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> None:
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
@@ -117,6 +117,7 @@ def _dispatch(argv: list[str]) -> None:
         version=__version__,
         default_parameter=Parameter(consume_multiple=True, negative=()),
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     corpus = App(name="corpus", help="Build corpora and token files.")
     app.command(corpus)
@@ -125,7 +126,7 @@ def _dispatch(argv: list[str]) -> None:
         function = _bind(command) if command is chosen else _placeholder
         parent.command(function, name=command.words[-1], help=command.help)
     if chosen is not None:
-        argv, config = _take_config(argv, _config_type(_load(chosen)))
+        argv, config = _take_config(argv, config_type(chosen))
         if config is not None:
             app.config = [config]
     app(argv, exit_on_error=False, print_error=False)
@@ -140,14 +141,14 @@ def _load(command: Command) -> Callable[[Any], Path | None]:
     return getattr(import_module(module), function)
 
 
-def _config_type(stage: Callable[[Any], Path | None]) -> type:
-    return get_type_hints(stage)["config"]
+def config_type(command: Command) -> type:
+    """Return the configuration dataclass of a command, which loads the command's module."""
+    return get_type_hints(_load(command))["config"]
 
 
 def _bind(command: Command) -> Callable[..., None]:
     stage = _load(command)
-    config_type = _config_type(stage)
-    plan: Callable[[Any], list[str]] = getattr(sys.modules[stage.__module__], "plan")
+    plan: Callable[[Any], list[str]] = sys.modules[stage.__module__].plan
 
     def run(config: Any, *, dry_run: bool = False) -> None:
         if dry_run:
@@ -156,7 +157,7 @@ def _bind(command: Command) -> Callable[..., None]:
         if (out := stage(config)) is not None and os.environ.get("RANK", "0") == "0":
             print(out)
 
-    flat = Annotated[config_type, Parameter(name="*")]
+    flat = Annotated[config_type(command), Parameter(name="*")]
     dry = Annotated[bool, Parameter(help="Print the resolved configuration and what would happen, then stop.")]
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
@@ -178,7 +179,7 @@ def _print_plan(config: object, lines: Sequence[str]) -> None:
         print(f"# {line}")
 
 
-def _take_config(argv: list[str], config_type: type) -> tuple[list[str], Dict | None]:
+def _take_config(argv: list[str], schema: type) -> tuple[list[str], Dict | None]:
     """Cut ``--config FILE`` out of the arguments; what the file says is overridden by the other flags."""
     for i, word in enumerate(argv):
         if word == "--config" or word.startswith("--config="):
@@ -187,5 +188,5 @@ def _take_config(argv: list[str], config_type: type) -> tuple[list[str], Dict | 
                 raise ConfigError("--config needs a YAML file; add its path.")
             path = Path(inline or argv[i + 1])
             rest = argv[:i] + argv[i + (1 if inline else 2) :]
-            return rest, Dict(read_config_file(path, config_type), source=str(path), use_commands_as_keys=False)
+            return rest, Dict(read_config_file(path, schema), source=str(path), use_commands_as_keys=False)
     return argv, None

@@ -19,7 +19,7 @@ class ArtifactError(HanLMError):
     """An artifact is missing, unfinished, corrupt, or does not belong with another."""
 
 
-class Interrupted(HanLMError):
+class Interrupted(HanLMError):  # noqa: N818  (a wish, not a fault)
     """Work stopped on a signal after everything worth keeping was saved."""
 
     exit_code = 75

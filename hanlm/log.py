@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class _PlainProgress(Progress):
 
 
 @contextmanager
-def progress(total: float | None, description: str) -> Iterator[Progress]:
+def progress(total: float | None, description: str) -> Generator[Progress]:
     """Show a bar on a terminal and a plain line every few seconds elsewhere."""
     if not sys.stderr.isatty():
         yield _PlainProgress(total, description)

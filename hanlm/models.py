@@ -96,7 +96,9 @@ def tokenizer_hash(path: Path) -> str:
         except ValueError as error:
             raise InputError(f"{fast} is not valid JSON ({error}); restore it from its source.") from None
         lasting = {key: parts.get(key) for key in _HASHED_PARTS}
-        return sha256(json.dumps(lasting, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+        return sha256(
+            json.dumps(lasting, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        ).hexdigest()
     if slow.is_file():
         return sha256(slow.read_bytes()).hexdigest()
     raise InputError(f"{path} holds no tokenizer: expected tokenizer.json or tokenizer.model; check the path.")
@@ -148,8 +150,8 @@ def document_ids(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> 
     """Return each text as a training document: ``[bos] ids [eos]``, bos left out where there is none."""
     head = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
     tail = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
-    batch = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
-    return [[*head, *ids, *tail] for ids in batch]  # pyright: ignore[reportGeneralTypeIssues]
+    batch: dict[str, Any] = dict(tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False))
+    return [[*head, *ids, *tail] for ids in batch["input_ids"]]
 
 
 def load_model(
@@ -164,7 +166,7 @@ def load_model(
 
     check_model_folder(path, trust_remote_code=trust_remote_code)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             str(path),
             dtype=dtype if dtype is not None else "auto",
             use_safetensors=True,

@@ -1,7 +1,7 @@
 """Stopping when asked: finish the step, save, leave with exit code 75."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -17,7 +17,7 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
+def stop_on_signal() -> Generator[StopRequest]:
     """Turn the first SIGINT or SIGTERM into a request; a second one interrupts at once.
 
     A loop tests ``stop.requested`` after each step, saves, and raises ``Interrupted``. Outside the main
@@ -25,7 +25,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
     """
     stop = StopRequest()
 
-    def handle(signum: int, frame: FrameType | None) -> None:
+    def handle(_signum: int, _frame: FrameType | None) -> None:
         if stop.requested:
             raise KeyboardInterrupt
         stop.requested = True

@@ -1,0 +1,41 @@
+# From nothing but Python 3.12 with pip (or uv) and make: every target first creates the environment in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test test-slow check lock clean
+
+demo: $(READY)
+	$(BIN)/hanlm run demo --out runs/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+$(READY): requirements.lock pyproject.toml
+	@if uv --version >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python 3.12 .venv && \
+	  uv pip install --quiet --python .venv --require-hashes -r requirements.lock && \
+	  uv pip install --quiet --python .venv --no-deps --no-build-isolation -e . ; \
+	else \
+	  $(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 12) else f"HanLM needs Python 3.12 or newer, this is {v[0]}.{v[1]}: make PYTHON=python3.12")' && \
+	  $(PYTHON) -m venv .venv && \
+	  $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock && \
+	  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . ; \
+	fi
+	@touch $@
+
+# Needs uv. The lock is in requirements form, names no index, and covers every platform by markers.
+lock:
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.12 --generate-hashes --no-emit-index-url --quiet --output-file requirements.lock
+
+clean:
+	rm -rf .venv runs
