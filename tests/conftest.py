@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-ENGLISH = (
-    "The river runs past the old mill and the children walk to school along its bank every morning. "
-    "A good tool does one thing well, says what it did, and leaves the rest alone. "
-    "When the rain stopped, the farmers went out to look at their fields and count the trees that had fallen. "
-    "She opened the letter, read it twice, and put it back into the drawer without a word. "
-    "Numbers such as 3, 14 and 1592 stand beside words; so do signs like + and = and (brackets). "
-).split(". ")
+ENGLISH = [
+    "The river runs past the old mill and the children walk to school along its bank every morning",
+    "A good tool does one thing well, says what it did, and leaves the rest alone",
+    "When the rain stopped, the farmers went out to look at their fields and count the fallen trees",
+    "She opened the letter, read it twice, and put it back into the drawer without a word",
+    "Numbers such as 3, 14 and 1592 stand beside words; so do signs like + and = and (brackets)",
+]
 
 CHINESE = [
     "这本书写得很好，我一口气读完了，推荐给喜欢历史的朋友。",

@@ -26,10 +26,15 @@ def test_a_published_artifact_opens_with_its_extra_keys(tmp_path: Path):
 
 def test_a_failure_publishes_nothing_and_keeps_the_resume_state(tmp_path: Path):
     out = tmp_path / "out"
-    with pytest.raises(RuntimeError), publish(out, kind="corpus", config={}) as draft:
-        (draft.folder / "half.txt").write_text("half", encoding="utf-8")
-        (draft.work / "state.json").write_text("{}", encoding="utf-8")
-        raise RuntimeError
+
+    def fail_halfway() -> None:
+        with publish(out, kind="corpus", config={}) as draft:
+            (draft.folder / "half.txt").write_text("half", encoding="utf-8")
+            (draft.work / "state.json").write_text("{}", encoding="utf-8")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert not out.exists()
     assert [p.name for p in work_folder(out).iterdir()] == ["state.json"]
 
@@ -76,7 +81,7 @@ def test_damage_gets_one_clear_sentence(tmp_path: Path, damage, sentence):  # ty
 
 def test_another_kind_or_nothing_is_refused(tmp_path: Path):
     write(tmp_path / "out")
-    with pytest.raises(ArtifactError, match="expected a tokens artifact .* got a corpus"):
+    with pytest.raises(ArtifactError, match=r"expected a tokens artifact .* got a corpus"):
         open_artifact(tmp_path / "out", "tokens")
     with pytest.raises(InputError, match="there is nothing"):
         open_artifact(tmp_path / "nowhere", "tokens")
