@@ -165,6 +165,7 @@ def load_model(
     from transformers import AutoModelForCausalLM
 
     check_model_folder(path, trust_remote_code=trust_remote_code)
+    _hide_shard_bars()
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             str(path),
@@ -207,6 +208,7 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 
 def save_model(model: "PreTrainedModel", folder: Path, *, tokenizer_from: Path) -> None:
     """Write a plain Hugging Face folder: safetensors, config, generation config, tokenizer files."""
+    _hide_shard_bars()
     model.save_pretrained(str(folder))
     copy_tokenizer(tokenizer_from, folder)
 
@@ -227,6 +229,12 @@ def _card_licences(base: Path) -> list[str]:
     named = [f"{base.name}: {line.split(':', 1)[1].strip()}" for line in lines if line.startswith("license:")]
     start = next((i for i, line in enumerate(lines) if line.startswith("## Licences")), len(lines))
     return named + [line[2:] for line in lines[start:] if line.startswith("- ")]
+
+
+def _hide_shard_bars() -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # one bar a stage is enough, and it is ours
 
 
 def _short(value: str | None) -> str:

@@ -15,6 +15,7 @@ import fcntl
 import json
 import re
 import shutil
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from hanlm.provenance import source_hash
 
 STATE = "run.json"
 _STAGE_KEYS = ("command", "with", "processes")
+_STOPPED = (Interrupted.exit_code, 128 + signal.SIGINT, 128 + signal.SIGTERM)  # the last two: before it could say so
 _REFERENCE = re.compile(r"\$\{([\w-]+)\}")
 
 
@@ -201,7 +203,7 @@ def _run_stage(label: str, name: str, stage: Stage, out: Path, state: "_State", 
     config = stage.with_ | {"out": str(place), "overwrite": True}
     outcome = launch(stage.command, config, out / "logs" / name, processes=stage.processes, keep_open=lock)
     state.end(name, place, outcome)
-    if outcome.exit_code == Interrupted.exit_code:
+    if outcome.exit_code in _STOPPED:
         raise Interrupted(f"stopped in stage {name}; everything finished is kept: run the same command again to go on.")
     if outcome.exit_code:
         raise HanLMError(

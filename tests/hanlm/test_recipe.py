@@ -1,0 +1,136 @@
+"""`hanlm run`: order, references, skipping, staleness, stopping and going on. The stages are real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hanlm.artifact import open_artifact
+from hanlm.errors import ConfigError, HanLMError, InputError
+from hanlm.recipe import RunConfig, plan, read_recipe, run
+
+RECIPE = """
+description: two corpora, the second made from the first
+stages:
+  first:
+    command: corpus build
+    with: {input: [SOURCE], min_chars: 5}
+  second:
+    command: corpus build
+    with: {input: ["${first}"], min_chars: 8}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, chinese_file: Path) -> Path:
+    source = tmp_path / "source.jsonl"
+    source.write_text("\n".join(chinese_file.read_text(encoding="utf-8").splitlines()[:50]), encoding="utf-8")
+    path = tmp_path / "two.yaml"
+    path.write_text(RECIPE.replace("SOURCE", str(source)), encoding="utf-8")
+    return path
+
+
+def stages_run(out: Path) -> dict[str, float]:
+    state = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    return {name: stage["seconds"] for name, stage in state["stages"].items()}
+
+
+def test_a_finished_stage_is_skipped_and_a_changed_one_is_redone_with_what_depends_on_it(recipe: Path, tmp_path: Path):
+    config = RunConfig(recipe=str(recipe), out=tmp_path / "out")
+    assert plan(config) == [
+        "first: hanlm corpus build: would run",
+        "second: hanlm corpus build: would run",
+    ]
+    run(config)
+    before = stages_run(config.out)
+    assert open_artifact(config.out / "second", "corpus")
+    assert all("skipped" in line for line in plan(config))
+    run(config)
+    assert stages_run(config.out) == before
+
+    changed = RunConfig(recipe=str(recipe), out=config.out, set=["second.min_chars=9"])
+    assert ["skipped" in line for line in plan(changed)] == [True, False]
+    run(changed)
+    after = stages_run(config.out)
+    assert after["first"] == before["first"]
+    assert after["second"] != before["second"]
+
+    source = tmp_path / "source.jsonl"
+    source.write_text(source.read_text(encoding="utf-8").replace("抽屉", "柜子"), encoding="utf-8")
+    assert not any("skipped" in line for line in plan(changed))
+
+
+def test_a_damaged_result_is_made_again(recipe: Path, tmp_path: Path):
+    config = RunConfig(recipe=str(recipe), out=tmp_path / "out")
+    run(config)
+    (config.out / "second" / "manifest.json").unlink()
+    assert ["skipped" in line for line in plan(config)] == [True, False]
+
+
+def test_a_failing_stage_stops_the_run_and_keeps_what_is_finished(recipe: Path, tmp_path: Path):
+    config = RunConfig(recipe=str(recipe), out=tmp_path / "out", set=["second.min_chars=1000000"])
+    with pytest.raises(HanLMError, match=r"stage second .* ended with code 2"):
+        run(config)
+    assert open_artifact(config.out / "first", "corpus")
+    assert not (config.out / "second").exists()
+    assert "hanlm:" in (config.out / "logs" / "second.log").read_text(encoding="utf-8")
+    run(RunConfig(recipe=str(recipe), out=config.out))
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("stages: {}", ConfigError, "expected stages"),
+        ("stagess: {a: {command: ppl}}", ConfigError, "unknown key 'stagess'"),
+        ("stages: {a: {command: pretrian}}", ConfigError, "unknown command 'pretrian'"),
+        ("stages: {a: {command: corpus build, wiht: {}}}", ConfigError, "did you mean 'with'"),
+        ("stages: {a: {command: corpus build, with: {inputt: [x]}}}", ConfigError, "did you mean 'input'"),
+        ('stages: {a: {command: corpus build, with: {input: ["${b}"]}}}', ConfigError, "no earlier stage"),
+        ("stages: [", ConfigError, "not valid YAML"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_before_anything_runs(tmp_path: Path, text: str, error: type[HanLMError], words: str):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(error, match=words):
+        read_recipe(RunConfig(recipe=str(path), out=tmp_path / "out"))
+
+
+def test_an_unknown_recipe_names_those_that_are_shipped(tmp_path: Path):
+    with pytest.raises(InputError, match="demo"):
+        read_recipe(RunConfig(recipe="nonsense", out=tmp_path))
+
+
+def test_the_shipped_recipes_are_valid(tmp_path: Path):
+    stages = read_recipe(RunConfig(recipe="demo", out=tmp_path))
+    assert {"extended", "pretrained", "control", "ppl", "report"} <= set(stages)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_run_with_code_75_and_the_same_command_goes_on(recipe: Path, tmp_path: Path, sent: int):
+    argv = [sys.executable, "-m", "hanlm", "run", str(recipe), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "out" / "logs" / "first.yaml"
+    deadline = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert "Traceback" not in errors
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert open_artifact(tmp_path / "out" / "second", "corpus")
+
+
+def test_two_runs_never_write_into_one_folder(recipe: Path, tmp_path: Path):
+    from hanlm.recipe import _Lock  # pyright: ignore[reportPrivateUsage]
+
+    (tmp_path / "out").mkdir()
+    with _Lock(tmp_path / "out"), pytest.raises(HanLMError, match="another hanlm run"):
+        run(RunConfig(recipe=str(recipe), out=tmp_path / "out"))
