@@ -1,5 +1,4 @@
-"""JSON lines, read strictly: each bad line goes to the quarantine with its reason, its neighbours are
-kept."""
+"""JSON lines, read strictly: a bad line goes to the quarantine with its reason, its neighbours are kept."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,13 +14,15 @@ from hanlm.streams import MAX_LINE_BYTES, iter_lines, open_stream
 MAX_LIST_BYTES: Final = 8 * MAX_LINE_BYTES
 """A ``.json`` list is parsed as a whole; a larger one has to be converted to lines."""
 
-_LIST_SUFFIXES = (".json", ".json.gz", ".json.zst")
+_WHOLE_SUFFIXES = (".json", ".json.gz", ".json.zst")
 
 
 def read_json_lines(
     path: Path, quarantine: Quarantine, required: Sequence[str] = ("text",)
 ) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a ``.jsonl`` file (also ``.gz``, ``.zst``) or of a ``.json`` list.
+    """Yield the objects of a ``.jsonl`` file (also ``.gz``, ``.zst``), or those of a ``.json`` file.
+
+    A ``.json`` file may hold a list of objects, one object, or lines.
 
     A record whose ``required`` field is missing or null is quarantined. Blank lines are passed over.
 
@@ -36,11 +37,8 @@ def numbered_json_lines(
     path: Path, quarantine: Quarantine, required: Sequence[str] = ("text",)
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) as ``read_json_lines`` does."""
-    with open_stream(path) as stream:
-        start = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-        is_list = path.name.endswith(_LIST_SUFFIXES) and start.startswith(b"[")
-    if is_list:
-        yield from _json_list(path, quarantine, required)
+    if path.name.endswith(_WHOLE_SUFFIXES) and not _holds_lines(path):
+        yield from _json_whole(path, quarantine, required)
         return
     with open_stream(path) as stream:
         for number, line, complete in iter_lines(stream):
@@ -85,27 +83,27 @@ def _with_fields(record: dict[str, Any], required: Sequence[str]) -> dict[str, A
     return record
 
 
-def _json_list(
+def _holds_lines(path: Path) -> bool:
+    with open_stream(path) as stream:
+        first = next((line for _, line, _ in iter_lines(stream) if line.strip()), b"")
+    return isinstance(_parse(first), dict)
+
+
+def _json_whole(
     path: Path, quarantine: Quarantine, required: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     with open_stream(path) as stream:
         raw = stream.read(MAX_LIST_BYTES + 1)
     if len(raw) > MAX_LIST_BYTES:
         size = f"{MAX_LIST_BYTES // 2**20} MiB"
-        raise InputError(f"{path} is one JSON list of over {size}; convert it to one object a line (.jsonl).")
+        raise InputError(f"{path} is one JSON value of over {size}; convert it to one object a line (.jsonl).")
     try:
         values = orjson.loads(raw.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
-        raise InputError(
-            f"{path} is not a valid JSON list ({error}); mend it or convert it to .jsonl."
-        ) from error
-    for number, value in enumerate(values, 1):
+        raise InputError(f"{path} is not valid JSON ({error}); mend it or convert it to .jsonl.") from error
+    for number, value in enumerate(values if isinstance(values, list) else [values], 1):
         quarantine.num_seen += 1
-        record = (
-            _with_fields(cast(dict[str, Any], value), required)
-            if isinstance(value, dict)
-            else "not_an_object"
-        )
+        record = _with_fields(cast(dict[str, Any], value), required) if isinstance(value, dict) else "not_an_object"
         if isinstance(record, str):
             quarantine.add(record, path, number, orjson.dumps(value))
         else:

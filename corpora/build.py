@@ -1,0 +1,125 @@
+"""``hanlm corpus build``: raw text in, one clean, deduplicated, split corpus out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from hanlm.artifact import publish, refuse_existing
+from hanlm.errors import ConfigError
+from hanlm.quarantine import MAX_QUARANTINED, Quarantine
+from hanlm.records import TxtUnit, list_files
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """One part of a mix."""
+
+    path: Path
+    """A file, a folder, or an artifact of text."""
+    domain: str | None = None
+    """Domain of its documents that name none; else the run's."""
+    lang: str | None = None
+    """Language of its documents that name none; else the run's."""
+    txt_unit: TxtUnit | None = None
+    """What is one document in its text files; else the run's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildConfig:
+    """Build a corpus out of text files, JSON lines, Parquet and folders of them."""
+
+    input: tuple[Path, ...] = ()
+    """Files, folders, corpora: .txt .md .jsonl .json (.gz .zst too) .parquet, each record with a `text`."""
+    out: Path
+    """Folder of the corpus."""
+    sources: Annotated[tuple[Source, ...], Parameter(show=False)] = ()
+    """More input as a list of `path, domain, lang, txt_unit` (in a configuration file), read after
+    `input`."""
+    txt_unit: TxtUnit = "file"
+    """What is one document in a text file: the file, each line, or what stands between blank lines."""
+    domain: str | None = None
+    """Domain of documents that name none of their own; without it they are of domain `default`."""
+    lang: str = "zh"
+    """Language of documents that name none of their own."""
+    min_chars: int = 1
+    """Drop shorter documents, in characters after normalisation."""
+    max_chars: int | None = None
+    """Drop longer documents."""
+    min_han_ratio: float = 0.3
+    """Drop Chinese documents with a smaller share of Han among the characters other than white space."""
+    max_han_ratio_other: float = 0.3
+    """Drop documents of other languages with a larger share of Han; raise it for Japanese."""
+    valid_fraction: float = 0.02
+    """Share of documents held out, chosen by the hash of their content: the same ones in every run."""
+    exclude: tuple[Path, ...] = ()
+    """Texts that must not be in the corpus, such as evaluation files; compared by letters and digits
+    alone."""
+    max_quarantined: float = MAX_QUARANTINED
+    """Fail when a larger share of the records cannot be read."""
+    overwrite: bool = False
+    """Replace a finished corpus."""
+
+    def __post_init__(self) -> None:
+        if not self.input and not self.sources:
+            raise ConfigError("expected texts to build from, got none; pass --input PATH… or `sources` in a file.")
+        for name in ("min_han_ratio", "max_han_ratio_other", "max_quarantined"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ConfigError(f"expected --{name.replace('_', '-')} between 0 and 1, got {value}.")
+        if not 0 <= self.valid_fraction < 1:
+            raise ConfigError(f"expected --valid-fraction from 0 to below 1, got {self.valid_fraction}.")
+        if self.min_chars < 1 or (self.max_chars is not None and self.max_chars < self.min_chars):
+            raise ConfigError(f"expected 1 <= --min-chars <= --max-chars, got {self.min_chars} and {self.max_chars}.")
+
+    def all_sources(self) -> tuple[Source, ...]:
+        """Return ``input`` and ``sources`` as one list, the run's labels filled in."""
+        parts = (*(Source(path=path) for path in self.input), *self.sources)
+        return tuple(
+            Source(
+                path=part.path,
+                domain=part.domain or self.domain,
+                lang=part.lang or self.lang,
+                txt_unit=part.txt_unit or self.txt_unit,
+            )
+            for part in parts
+        )
+
+
+def plan(config: BuildConfig) -> list[str]:
+    """Say what would be read and written."""
+    refuse_existing(config.out, config.overwrite)
+    lines: list[str] = []
+    for source in config.all_sources():
+        files = list_files([source.path])
+        megabytes = sum(file.stat().st_size for file in files) / 1e6
+        lines.append(f"would read {len(files)} files, {megabytes:.1f} MB, from {source.path}")
+    if config.exclude:
+        lines.append(f"would leave out the texts of {len(list_files(config.exclude))} files")
+    return [*lines, f"would write the corpus {config.out}"]
+
+
+def build(config: BuildConfig) -> Path:
+    """Write the corpus and return its folder.
+
+    Raises:
+        InputError: If input is missing, damaged, too much of it unreadable, or nothing survives the filters.
+        ArtifactError: If ``out`` must not be replaced, or an input artifact is damaged.
+        Interrupted: On SIGINT or SIGTERM; nothing is published.
+    """
+    from corpora.pipeline import write_corpus
+
+    plan(config)
+    sources = config.all_sources()
+    inputs = {f"input-{number}": source.path for number, source in enumerate(sources)}
+    inputs |= {f"exclude-{number}": path for number, path in enumerate(config.exclude)}
+    with publish(config.out, kind="corpus", config=config, inputs=inputs, overwrite=config.overwrite) as draft:
+        # Beside the result, not in it: a run that fails on its quarantine leaves the list behind.
+        listed = draft.work / "quarantine.jsonl"
+        listed.unlink(missing_ok=True)
+        with Quarantine(listed) as quarantine:
+            funnel = write_corpus(config, sources, draft.folder, quarantine)
+        listed.touch()
+        listed.rename(draft.folder / listed.name)
+        draft.record(**funnel.manifest_keys())
+    return config.out
