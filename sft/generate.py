@@ -1,0 +1,128 @@
+"""Answers from a chat model: the next message of a conversation, by transformers' own generation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import TextStreamer
+
+from hanlm.chat import Message, prompt_ids, require_template
+from hanlm.errors import InputError
+from hanlm.models import load_model, load_tokenizer, pad_token, resolve_dtype
+from sft.adapter import load_adapter
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How the next token is chosen."""
+
+    temperature: float
+    """0 takes the likeliest token."""
+    top_p: float
+    """Sample from the likeliest tokens that together have this probability."""
+    repetition_penalty: float
+    """Above 1, tokens already seen become less likely."""
+    max_new_tokens: int
+    """Stop after so many tokens."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What the model said."""
+
+    text: str
+    stopped: Literal["eos", "length"]
+    """Whether it ended by itself or was cut."""
+    seconds: float
+    num_tokens: int
+
+
+class ChatModel:
+    """A model folder, loaded to answer.
+
+    Raises:
+        InputError: If the folder is unsafe or has no chat template.
+        ArtifactError: If an adapter does not belong to the model.
+    """
+
+    def __init__(
+        self, folder: Path, *, adapter: Path | None = None, precision: str = "auto", device: str = "auto"
+    ) -> None:
+        self.tokenizer: Any = load_tokenizer(folder)
+        if adapter is not None and (adapter / "chat_template.jinja").is_file():
+            self.tokenizer.chat_template = (adapter / "chat_template.jinja").read_text(encoding="utf-8")
+        require_template(self.tokenizer, folder)
+        self.device = _device(device)
+        model = load_model(folder, dtype=resolve_dtype(precision) if self.device == "cuda" else torch.float32)
+        self.model: Any = load_adapter(model, folder, adapter).eval() if adapter is not None else model
+        self.model.to(self.device)
+        self.context = int(getattr(model.config, "max_position_embeddings", 0)) or None
+
+    def answer(
+        self, messages: Sequence[Message], sampling: Sampling, *, on_text: Callable[[str], None] | None = None
+    ) -> Answer:
+        """Return the next message; ``on_text`` gets it piece by piece as it grows.
+
+        Raises:
+            InputError: If the conversation leaves no room in the model's context.
+        """
+        ids = prompt_ids(self.tokenizer, messages)
+        room = sampling.max_new_tokens
+        if self.context is not None:
+            room = min(room, self.context - len(ids))
+        if room <= 0:
+            raise InputError(
+                f"the conversation is {len(ids)} tokens long and the model's context is {self.context}: shorten it, or "
+                "start anew."
+            )
+        start = time.monotonic()
+        streamer = _Pieces(self.tokenizer, on_text) if on_text else None
+        input_ids_BT = torch.tensor([ids], device=self.device)
+        with torch.inference_mode():
+            output_BT = self.model.generate(
+                input_ids=input_ids_BT,
+                attention_mask=torch.ones_like(input_ids_BT),
+                streamer=streamer,
+                **_settings(sampling, self.tokenizer, room),
+            )
+        new = output_BT[0, len(ids) :].tolist()
+        ended = bool(new) and new[-1] == self.tokenizer.eos_token_id
+        return Answer(
+            text=self.tokenizer.decode(new, skip_special_tokens=True).strip(),
+            stopped="eos" if ended else "length",
+            seconds=round(time.monotonic() - start, 3),
+            num_tokens=len(new),
+        )
+
+
+class _Pieces(TextStreamer):
+    """Hands on finished text; transformers holds back words and characters that are not yet whole."""
+
+    def __init__(self, tokenizer: Any, on_text: Callable[[str], None]) -> None:
+        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self.on_text = on_text
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        self.on_text(text + "\n" if stream_end else text)
+
+
+def _device(name: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _settings(sampling: Sampling, tokenizer: Any, max_new_tokens: int) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"do_sample": sampling.temperature > 0}
+    if sampling.temperature > 0:
+        chosen |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+    return {
+        **chosen,
+        "repetition_penalty": sampling.repetition_penalty,
+        "max_new_tokens": max_new_tokens,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": pad_token(tokenizer),
+    }

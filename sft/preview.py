@@ -1,0 +1,30 @@
+"""Showing rows as they are trained on: the text a model reads, and what of it bears loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from sft.encode import IGNORE, EncodedRow
+
+
+def show_rows(rows: Sequence[EncodedRow], tokenizer: Any, console: Console | None = None) -> None:
+    """Print rows, the tokens that bear loss in green on a terminal and between ⟦ ⟧ everywhere."""
+    console = console or Console()
+    for number, row in enumerate(rows, start=1):
+        targets = sum(label != IGNORE for label in row.labels)
+        console.rule(f"row {number}: {len(row.ids)} tokens, {targets} bear loss")
+        line = Text()
+        for text, bears_loss in spans(row, tokenizer):
+            line.append(f"⟦{text}⟧" if bears_loss else text, style="bold green" if bears_loss else "dim")
+        console.print(line, soft_wrap=True)
+
+
+def spans(row: EncodedRow, tokenizer: Any) -> Iterator[tuple[str, bool]]:
+    """Yield the row's text in runs of tokens that bear loss or do not; special tokens are spelled out."""
+    for bears_loss, run in groupby(zip(row.ids, row.labels, strict=True), key=lambda pair: pair[1] != IGNORE):
+        yield tokenizer.decode([token for token, _ in run], clean_up_tokenization_spaces=False), bears_loss

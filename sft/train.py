@@ -1,0 +1,217 @@
+"""``hanlm sft``: instructions in, a LoRA adapter and a merged chat model out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hanlm.artifact import Draft, fingerprint, publish, refuse_existing, work_folder
+from hanlm.chat import ALPACA_ZH, TEMPLATE_FILE
+from hanlm.errors import ConfigError, InputError, Interrupted
+from hanlm.log import Metrics, drop_metrics_after, progress, say
+from hanlm.models import (
+    check_model_folder,
+    load_model,
+    load_tokenizer,
+    pad_token,
+    read_config,
+    resolve_dtype,
+    tokenizer_hash,
+)
+from hanlm.quarantine import Quarantine
+from hanlm.records import list_files
+from hanlm.signals import stop_on_signal
+from sft.budget import Budget
+from sft.checkpoints import CHECKPOINTS, claim_work, latest_checkpoint
+from sft.config import SftConfig
+from sft.encode import Encoded, EncodedRow, encode, require_rows
+from sft.formats import SUFFIXES, read_rows
+from sft.order import training_order
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_NUM_PROBES = 4
+_PROBE_TOKENS = 256
+
+
+def plan(config: SftConfig) -> list[str]:
+    """Check the inputs cheaply and say what a run would do."""
+    check_model_folder(config.model)
+    _require_context(config)
+    files = list_files(config.data, suffixes=SUFFIXES)
+    refuse_existing(config.out, config.overwrite)
+    limits = [f"{config.epochs:g} epochs", *([f"{config.max_steps} steps"] if config.max_steps else [])]
+    limits += [f"{config.seconds:g} seconds"] if config.seconds else []
+    return [
+        f"reads {len(files)} files of instructions ({sum(f.stat().st_size for f in files):,} bytes)",
+        f"trains LoRA of rank {config.lora_rank} on {config.model} for at most {' or '.join(limits)}",
+        f"writes {config.out}/adapter and {config.out}/model; checkpoints in {work_folder(config.out)}",
+        "add --preview 5 to see rendered rows and which tokens bear loss",
+    ]
+
+
+def sft(config: SftConfig) -> Path | None:
+    """Fine-tune, merge, and publish; return OUT (None after a preview).
+
+    Raises:
+        InputError: If the model or the data cannot be used.
+        ArtifactError: If OUT exists, or OUT.work is of another run.
+        Interrupted: After a signal, when the state is saved.
+    """
+    plan(config)
+    tokenizer = _tokenizer(config)
+    if config.preview:
+        from sft.preview import show_rows
+
+        with Quarantine() as quarantine:
+            show_rows(_encoded(config, tokenizer, quarantine).train[: config.preview], tokenizer)
+        return None
+    inputs = {"model": config.model, **{f"data-{i}": path for i, path in enumerate(config.data)}}
+    shared: dict[str, Any] = {"config": config, "inputs": inputs, "seed": config.seed}
+    shared["tokenizer_hash"] = tokenizer_hash(config.model)
+    with publish(config.out, kind="sft", overwrite=config.overwrite, keep_work=config.keep_work, **shared) as draft:
+        with Quarantine(draft.work / "quarantine.jsonl") as quarantine:  # survives a failure, for the user to read
+            encoded = _encoded(config, tokenizer, quarantine)
+            draft.record(counts=encoded.counts(quarantine))
+        settings = {**config.decisive(), "inputs": {name: fingerprint(path) for name, path in inputs.items()}}
+        claim_work(draft.work, settings, overwrite=config.overwrite)
+        model, losses = _train(config, tokenizer, encoded, draft)
+        draft.record(losses=losses)
+        for name in ("metrics.jsonl", "quarantine.jsonl"):
+            if (draft.work / name).is_file():
+                shutil.copyfile(draft.work / name, draft.folder / name)
+        _publish_parts(config, tokenizer, model, encoded, draft, shared)
+    return config.out
+
+
+def _require_context(config: SftConfig) -> None:
+    context = read_config(config.model).get("max_position_embeddings")
+    if isinstance(context, int) and config.max_length > context:
+        raise ConfigError(f"max_length should be at most the model's context of {context}, got {config.max_length}.")
+
+
+def _tokenizer(config: SftConfig) -> PreTrainedTokenizerBase:
+    """Return the base's tokenizer with the run's template and a pad token that is not the end token."""
+    tokenizer: Any = load_tokenizer(config.model)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_token(tokenizer))
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"the tokenizer of {config.model} has no eos token, so no model could learn to stop; add one.")
+    own = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else ""
+    if config.chat_template is not None:
+        try:
+            tokenizer.chat_template = config.chat_template.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{config.chat_template} cannot be read as a template: {error}") from error
+    elif "generation" not in own:
+        if own:
+            say("the model's own chat template has no generation markers: the Alpaca template takes its place")
+        tokenizer.chat_template = ALPACA_ZH
+    return tokenizer
+
+
+def _encoded(config: SftConfig, tokenizer: Any, quarantine: Quarantine) -> Encoded:
+    encoded = Encoded()
+    rows = read_rows(config.data, quarantine, encoded.dropped)
+    encode(rows, tokenizer, quarantine, encoded, max_length=config.max_length, valid_fraction=config.valid_fraction)
+    require_rows(encoded, quarantine, config.max_quarantined)
+    return encoded
+
+
+def _ordered(config: SftConfig, rows: Sequence[EncodedRow]) -> list[EncodedRow]:
+    """Return the rows of the whole run in the order of training, cut to whole steps of ``max_steps``."""
+    a_step = config.batch_size * config.accumulation
+    order = training_order(
+        [len(row.ids) for row in rows],
+        [row.source for row in rows],
+        config.repeats(),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    if config.max_steps is not None:
+        order = order[: config.max_steps * a_step]
+    if not order:
+        raise ConfigError("nothing would be trained: raise --epochs or --repeat.")
+    return [rows[i] for i in order]
+
+
+def _train(config: SftConfig, tokenizer: Any, encoded: Encoded, draft: Draft) -> tuple[Any, dict[str, float]]:
+    """Train or resume; return the model with its adapter and the losses on held-out answers."""
+    from sft.trainer import build_trainer, make_watch
+
+    checkpoints = draft.work / CHECKPOINTS
+    resume = latest_checkpoint(checkpoints)
+    rows = _ordered(config, encoded.train)
+    num_steps = -(-len(rows) // (config.batch_size * config.accumulation))
+    budget = Budget(num_steps=num_steps, seconds=config.seconds, spent=resume[1] if resume else 0.0)
+    done = int(resume[0].name.rpartition("-")[2]) if resume else 0
+    drop_metrics_after(draft.work / "metrics.jsonl", done)
+    metrics = Metrics(draft.work, config.report_to)
+    if resume:
+        say(f"resuming after step {done} of {num_steps}")
+    with stop_on_signal() as stop, progress(1.0, "sft") as bar:
+        trainer = build_trainer(
+            config,
+            _base(config),
+            tokenizer,
+            train=rows,
+            valid=encoded.valid,
+            budget=budget,
+            watch=make_watch(budget, stop, metrics, bar),
+            checkpoints=checkpoints,
+        )
+        trainer.train(resume_from_checkpoint=str(resume[0]) if resume else None)
+        metrics.close()
+        if stop.requested:
+            raise Interrupted(f"saved after step {trainer.state.global_step}; run the same command again to resume.")
+        return trainer.model, _held_out_losses(trainer)
+
+
+def _base(config: SftConfig) -> Any:
+    """Return the base: float32 on CPU; on CUDA in the precision of the training, because it is frozen."""
+    import torch
+
+    on_cuda = config.device != "cpu" and torch.cuda.is_available()
+    if config.device == "cuda" and not on_cuda:
+        raise ConfigError("device is cuda, but torch sees no CUDA device; pass --device auto or cpu.")
+    return load_model(config.model, dtype=resolve_dtype(config.precision) if on_cuda else torch.float32)
+
+
+def _held_out_losses(trainer: Any) -> dict[str, float]:
+    """Return nats per answer token on the held-out rows, of the base and of the adapted model."""
+    if trainer.eval_dataset is None:
+        return {}
+    after = trainer.evaluate()["eval_loss"]
+    with trainer.model.disable_adapter():
+        before = trainer.evaluate()["eval_loss"]
+    say(f"loss on held-out answers: {before:.3f} before, {after:.3f} after")
+    return {"valid_before": before, "valid_after": after}
+
+
+def _publish_parts(
+    config: SftConfig, tokenizer: Any, model: Any, encoded: Encoded, draft: Draft, shared: dict[str, Any]
+) -> None:
+    """Write ``adapter/`` and ``model/`` as artifacts of their own within OUT."""
+    from sft.adapter import save_adapter
+    from sft.merge import write_merged
+
+    num_rows = len(encoded.train)
+    with publish(draft.folder / "adapter", kind="adapter", **shared) as part:
+        part.record(adapter=save_adapter(model, part.folder, base=config.model, num_rows=num_rows))
+        (part.folder / TEMPLATE_FILE).write_text(tokenizer.chat_template, encoding="utf-8")
+    probes = [row.ids[:_PROBE_TOKENS] for row in encoded.train[:_NUM_PROBES]]
+    with publish(draft.folder / "model", kind="model", **shared) as part:
+        check = write_merged(
+            config.model,
+            draft.folder / "adapter",
+            part.folder,
+            template=tokenizer.chat_template,
+            probes=probes,
+            rank=config.lora_rank,
+            rows=num_rows,
+        )
+        part.record(merge=check)
+    say(f"merge error {check['merge_error']:.1e} of an effect of {check['effect']:.2g} in the logits")

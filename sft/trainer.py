@@ -1,0 +1,136 @@
+"""The training itself: TRL's SFTTrainer over rows that are rendered, masked and ordered already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import TrainerCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from trl import SFTConfig as TrlConfig
+from trl import SFTTrainer
+
+from hanlm.log import Metrics, Progress
+from hanlm.models import resolve_dtype
+from hanlm.signals import StopRequest
+from sft.adapter import lora_settings
+from sft.budget import Budget, lr_factor
+from sft.checkpoints import seal_checkpoint
+from sft.config import SftConfig
+from sft.encode import EncodedRow
+
+# ruff: noqa: ARG002 - the signatures of the callback are those of transformers
+
+
+class _Watch(TrainerCallback):
+    """What happens around the steps: progress, metrics, the clock, signals, sealed checkpoints."""
+
+    def __init__(self, budget: Budget, stop: StopRequest, metrics: Metrics, bar: Progress) -> None:
+        self.budget, self.stop, self.metrics, self.bar = budget, stop, metrics, bar
+        self.note = ""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.budget.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        share = self.budget.share(state.global_step)
+        self.bar.advance(share - self.bar.done, self.note)
+        if self.stop.requested:
+            control.should_save = control.should_training_stop = True
+        elif share >= 1:
+            control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if logs and "loss" in logs:
+            self.note = f"loss {logs['loss']:.3f}"
+            self.metrics.write(state.global_step, {"seconds": round(self.budget.elapsed(), 2), **logs})
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        seal_checkpoint(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.budget.elapsed())
+
+
+class AnswerTrainer(SFTTrainer):
+    """SFTTrainer with the learning rate of a budget that may be counted in seconds."""
+
+    budget: Budget
+    warmup: float
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Make the learning rate follow the budget; never quite zero, so that the first and last step count."""
+        total = num_training_steps + 1
+
+        def factor(step: int) -> float:
+            by_steps = (step + 1) / total
+            return lr_factor(max(by_steps, self.budget.share(step)), self.warmup)
+
+        chosen: Any = optimizer if optimizer is not None else self.optimizer
+        self.lr_scheduler = LambdaLR(chosen, factor)
+        return self.lr_scheduler
+
+
+def build_trainer(
+    config: SftConfig,
+    model: Any,
+    tokenizer: Any,
+    *,
+    train: Sequence[EncodedRow],
+    valid: Sequence[EncodedRow],
+    budget: Budget,
+    watch: TrainerCallback,
+    checkpoints: Path,
+) -> AnswerTrainer:
+    """Return a trainer that walks ``train`` in the order given, as often as it is listed there."""
+    trainer = AnswerTrainer(
+        model=model,
+        args=_arguments(config, checkpoints, budget.num_steps),
+        train_dataset=_dataset(train),
+        eval_dataset=_dataset(valid) if valid else None,
+        processing_class=tokenizer,
+        peft_config=lora_settings(config, model),
+        callbacks=[watch],
+    )
+    trainer.budget, trainer.warmup = budget, config.warmup
+    for noisy in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(noisy)
+    return trainer
+
+
+def make_watch(budget: Budget, stop: StopRequest, metrics: Metrics, bar: Progress) -> TrainerCallback:
+    """Return the callback that reports, stops in time and seals checkpoints."""
+    return _Watch(budget, stop, metrics, bar)
+
+
+def _arguments(config: SftConfig, checkpoints: Path, num_steps: int) -> TrlConfig:
+    return TrlConfig(
+        output_dir=str(checkpoints),
+        max_steps=num_steps,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulation,
+        learning_rate=config.lr,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        bf16=resolve_dtype(config.precision) == torch.bfloat16,
+        use_cpu=config.device == "cpu",
+        gradient_checkpointing=config.gradient_checkpointing,
+        max_length=None,
+        train_sampling_strategy="sequential",
+        dataset_kwargs={"skip_prepare_dataset": True},
+        logging_steps=config.log_steps,
+        logging_nan_inf_filter=False,
+        save_steps=config.save_steps,
+        save_total_limit=2,
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=config.seed,
+        data_seed=config.seed,
+    )
+
+
+def _dataset(rows: Sequence[EncodedRow]) -> Dataset:
+    return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": [row.labels for row in rows]})
