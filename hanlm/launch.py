@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import yaml
 
@@ -28,7 +28,7 @@ class Outcome:
 def launch(
     command: str, config: Mapping[str, Any], log: Path, *, processes: int = 1, keep_open: IO[str] | None = None
 ) -> Outcome:
-    """Run ``hanlm COMMAND`` on a configuration and wait; SIGINT and SIGTERM are passed on to it.
+    """Run ``hanlm COMMAND`` on a configuration and wait; SIGINT and SIGTERM reach it as SIGTERM.
 
     Args:
         command: The words after ``hanlm``.
@@ -45,7 +45,7 @@ def launch(
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     argv = [sys.executable, *torchrun, "-m", "hanlm", *command.split(), "--config", str(resolved)]
     started = time.monotonic()
-    with log.with_suffix(".log").open("ab") as file:
+    with log.with_suffix(".log").open("ab") as file, _PassSignals() as signals:
         # A session of its own: the terminal's ctrl-C then reaches it once, through us, and not twice.
         child = subprocess.Popen(
             argv,
@@ -55,9 +55,9 @@ def launch(
             start_new_session=True,
             pass_fds=[keep_open.fileno()] if keep_open else [],
         )
-        with _PassSignals(child):
-            _copy(child, file)
-            _, status, usage = os.wait4(child.pid, 0)
+        signals.pass_to(child)
+        _copy(child, file)
+        _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     unit = 1 if sys.platform == "darwin" else 1024
     return Outcome(_shell_code(child.returncode), time.monotonic() - started, usage.ru_maxrss * unit)
@@ -78,15 +78,29 @@ def _shell_code(returncode: int) -> int:
 
 
 class _PassSignals:
-    def __init__(self, child: "subprocess.Popen[bytes]") -> None:
-        self.child = child
+    """Hand SIGINT and SIGTERM to a child, also one that came just before the child was there.
 
-    def __enter__(self) -> None:
-        self.previous = {s: signal.signal(s, self._pass_on) for s in (signal.SIGINT, signal.SIGTERM)}
+    Always as SIGTERM: a SIGINT that comes while Python itself starts would end in a traceback.
+    """
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._came = False
+
+    def __enter__(self) -> Self:
+        self._previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
 
     def __exit__(self, *exc: object) -> None:
-        for s, handler in self.previous.items():
+        for s, handler in self._previous.items():
             signal.signal(s, handler)
 
-    def _pass_on(self, signum: int, _frame: FrameType | None) -> None:
-        self.child.send_signal(signum)
+    def pass_to(self, child: "subprocess.Popen[bytes]") -> None:
+        self._child = child
+        if self._came:
+            child.terminate()
+
+    def _handle(self, _signum: int, _frame: FrameType | None) -> None:
+        self._came = True
+        if self._child is not None:
+            self._child.terminate()

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hanlm.errors import ArtifactError, ConfigError, InputError
 
@@ -150,8 +150,8 @@ def document_ids(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> 
     """Return each text as a training document: ``[bos] ids [eos]``, bos left out where there is none."""
     head = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
     tail = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
-    batch: dict[str, Any] = dict(tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False))
-    return [[*head, *ids, *tail] for ids in batch["input_ids"]]
+    batch = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
+    return [[*head, *ids, *tail] for ids in cast("list[list[int]]", batch["input_ids"])]
 
 
 def load_model(
