@@ -148,8 +148,8 @@ def pad_token(tokenizer: "PreTrainedTokenizerBase") -> int:
 
 def document_ids(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[list[int]]:
     """Return each text as a training document: ``[bos] ids [eos]``, bos left out where there is none."""
-    head = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-    tail = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+    bos, eos = cast("tuple[int | None, int | None]", (tokenizer.bos_token_id, tokenizer.eos_token_id))
+    head, tail = [] if bos is None else [bos], [] if eos is None else [eos]
     batch = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
     return [[*head, *ids, *tail] for ids in cast("list[list[int]]", batch["input_ids"])]
 
