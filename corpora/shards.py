@@ -1,14 +1,14 @@
 """Shards: documents written as Zstandard-compressed JSON lines, ``train-00000.jsonl.zst`` and on."""
 
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import orjson
 import zstandard
 
 from hanlm.records import Document
 
-SHARD_BYTES: Final = 512 * 2**20
+SHARD_BYTES = 512 * 2**20
 """Uncompressed size at which the next shard begins."""
 
 # Chinese text, one core: level 3 writes 135 MB/s to 33% of the size, level 1 152 MB/s to 42%, gzip -1 76 MB/s
@@ -19,8 +19,8 @@ _LEVEL = 3
 class ShardWriter:
     """Writes one split's documents in the order they come; the bytes depend on nothing else."""
 
-    def __init__(self, folder: Path, split: str, shard_bytes: int = SHARD_BYTES) -> None:
-        self._folder, self._split, self._shard_bytes = folder, split, shard_bytes
+    def __init__(self, folder: Path, split: str) -> None:
+        self._folder, self._split = folder, split
         self._num_shards = self._num_bytes = 0
         self._stream: Any = None
 
@@ -36,7 +36,7 @@ class ShardWriter:
         stream = self._stream or self._begin()
         stream.write(line)
         self._num_bytes += len(line)
-        if self._num_bytes >= self._shard_bytes:
+        if self._num_bytes >= SHARD_BYTES:
             self._finish()
 
     def _begin(self) -> Any:

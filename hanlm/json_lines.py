@@ -89,9 +89,7 @@ def _holds_lines(path: Path) -> bool:
     return isinstance(_parse(first), dict)
 
 
-def _json_whole(
-    path: Path, quarantine: Quarantine, required: Sequence[str]
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_whole(path: Path, quarantine: Quarantine, required: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     with open_stream(path) as stream:
         raw = stream.read(MAX_LIST_BYTES + 1)
     if len(raw) > MAX_LIST_BYTES:

@@ -133,9 +133,7 @@ def _class_table() -> npt.NDArray[np.uint8]:
     """One class code per code point: a table look-up counts 200 MB/s, a regular expression about a tenth."""
     code = {name: index for index, name in enumerate(CHAR_CLASSES)}
     table = np.full(_MAX_CODE_POINT, code["other"], dtype=np.uint8)
-    for point in range(
-        0x3100
-    ):  # every script with its own spaces and digits that a report tells apart lies here
+    for point in range(0x3100):  # every script with its own spaces and digits that a report tells apart lies here
         table[point] = code[_class_of(chr(point))]
     for point in range(0xFE10, 0x10000):
         table[point] = code[_class_of(chr(point))]

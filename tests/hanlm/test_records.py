@@ -211,7 +211,9 @@ def test_a_flipped_bit_in_a_dataset_is_found_before_it_is_read(tmp_path: Path):
         texts_of([tmp_path / "data"])
 
 
-@pytest.mark.parametrize("content", ['{\n "text": "甲"\n}', '{"text": "甲"}', '[\n{"text": "甲"}]', '\n{"text": "甲"}\n'])
+@pytest.mark.parametrize(
+    "content", ['{\n "text": "甲"\n}', '{"text": "甲"}', '[\n{"text": "甲"}]', '\n{"text": "甲"}\n']
+)
 def test_a_json_file_may_hold_a_list_an_object_or_lines(tmp_path: Path, content: str):
     (tmp_path / "x.json").write_text(content, encoding="utf-8")
     assert texts_of([tmp_path / "x.json"]) == ["甲"]
