@@ -48,7 +48,9 @@ class TokenSet:
         """
         with megatron_import():
             from megatron.core.datasets.indexed_dataset import IndexedDataset
-        return IndexedDataset(str(self.path))
+
+            # Inside the block: outside of torch.distributed each opening warns that it knows no rank.
+            return IndexedDataset(str(self.path))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,16 +145,12 @@ def _read_index(prefix: Path) -> tuple[NDArray[np.int32], np.dtype[Any]]:
     with _idx(prefix).open("rb") as file:
         head = file.read(_HEADER.size)
         if len(head) < _HEADER.size or not head.startswith(b"MMIDIDX\0\0"):
-            raise ArtifactError(
-                f"{_idx(prefix)} is not an index of token files; run `hanlm corpus tokenize` again."
-            )
+            raise ArtifactError(f"{_idx(prefix)} is not an index of token files; run `hanlm corpus tokenize` again.")
         code, num_sequences = _HEADER.unpack(head)[2:4]
         lengths = np.fromfile(file, dtype=np.int32, count=num_sequences)
     dtypes = {4: np.dtype(np.int32), 8: np.dtype(np.uint16)}
     if code not in dtypes or len(lengths) != num_sequences:
-        raise ArtifactError(
-            f"{_idx(prefix)} is cut or of an unknown type; run `hanlm corpus tokenize` again."
-        )
+        raise ArtifactError(f"{_idx(prefix)} is cut or of an unknown type; run `hanlm corpus tokenize` again.")
     return lengths, dtypes[code]
 
 
