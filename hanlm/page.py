@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 type Cell = str | int | float | None
 
+_SHORT = 24  # a column whose cells are all this short is never broken over lines
+
 MARKUP_KEYS = frozenset({"hovertemplate", "texttemplate"})
 """Figure properties in which Plotly's own markup (``<br>``, ``<b>``, ``<extra>``) is meant."""
 
@@ -65,10 +67,9 @@ class Page:
         """
         body = [list(row) for row in rows]
         columns = list(zip(*body, strict=True)) or [("",)] * len(headers)
-        classes = ["number" if all(map(_is_number, column)) else "text" for column in columns]
+        classes = [_column_class(column) for column in columns]
         head = "".join(
-            f'<th scope="col" class="{name}">{escape(text)}</th>'
-            for name, text in zip(classes, headers, strict=True)
+            f'<th scope="col" class="{name}">{escape(text)}</th>' for name, text in zip(classes, headers, strict=True)
         )
         self._add(
             f'<figure class="table"><div class="table-head"><figcaption>{escape(caption)}</figcaption>'
@@ -205,8 +206,10 @@ def _card(card: Card) -> str:
     )
 
 
-def _is_number(value: Cell) -> bool:
-    return value is None or isinstance(value, (int, float))
+def _column_class(column: Sequence[Cell]) -> str:
+    if all(value is None or isinstance(value, (int, float)) for value in column):
+        return "number"
+    return "short" if all(len(format_cell(value)) <= _SHORT for value in column) else "text"
 
 
 def _asset(name: str) -> str:

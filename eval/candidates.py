@@ -1,0 +1,107 @@
+"""The models under test: named, checked before anything runs, loaded one at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from eval.sampling import split_name
+from hanlm.adapters import adapter_base, is_adapter, load_merged
+from hanlm.artifact import open_artifact, read_manifest
+from hanlm.errors import ConfigError
+from hanlm.models import check_model_folder, load_model, load_tokenizer, read_config, resolve_dtype, tokenizer_hash
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+type Device = Literal["auto", "cpu", "cuda"]
+"""Where a model runs."""
+type Precision = Literal["auto", "bf16", "fp32"]
+"""What a model computes in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A model folder, or an adapter with its base, under the name it has in the report."""
+
+    name: str
+    """Unique in the report."""
+    path: Path
+    """Model or adapter folder."""
+    base: Path | None
+    """The model an adapter belongs on."""
+    tokenizer_path: Path
+    """Where its tokenizer, and its chat template if any, lie."""
+    tokenizer_hash: str
+    """What its token ids mean."""
+    max_length: int | None
+    """Context the model was made for, in tokens, where its configuration tells."""
+
+
+def find_candidates(entries: Sequence[str], base: Path | None = None) -> list[Candidate]:
+    """Return the models that ``DIR`` or ``NAME=DIR`` name; a folder that is not named is called after itself.
+
+    Raises:
+        ConfigError: If none is given or two have the same name.
+        InputError: If a folder is missing, incomplete or unsafe.
+        ArtifactError: If an artifact was damaged, or an adapter's tokenizer is not its base's.
+    """
+    if not entries:
+        raise ConfigError("expected at least one --model, got none; pass a model folder.")
+    candidates = [_candidate(entry, base) for entry in entries]
+    names = [candidate.name for candidate in candidates]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two models are called {name!r}; name them: --model first=DIR second=DIR.")
+    return candidates
+
+
+def load_candidate(
+    candidate: Candidate, *, precision: Precision, device: Device
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load a model, on its device and in evaluation mode, and its tokenizer."""
+    dtype = resolve_dtype(precision)
+    if candidate.base is None:
+        model = load_model(candidate.path, dtype=dtype)
+    else:
+        model = load_merged(candidate.path, candidate.base, dtype=dtype)
+    return model.to(resolve_device(device)), load_tokenizer(candidate.tokenizer_path)  # pyright: ignore[reportArgumentType]
+
+
+def resolve_device(device: Device) -> str:
+    """Return the torch device that ``auto`` stands for: a GPU where there is one.
+
+    Raises:
+        ConfigError: If a GPU is asked for and there is none.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda was asked for, but torch sees no GPU; pass --device cpu.")
+    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _candidate(entry: str, base: Path | None) -> Candidate:
+    name, path = split_name(entry)
+    home = path
+    if is_adapter(path):
+        _verify(path, "adapter")
+        home = adapter_base(path, base)
+    check_model_folder(home)
+    _verify(home, "model")
+    has_tokenizer = home != path and (path / "tokenizer.json").is_file()
+    tokenizer_path = path if has_tokenizer else home
+    length = read_config(home).get("max_position_embeddings")
+    return Candidate(
+        name=name or path.resolve().name,
+        path=path,
+        base=None if home == path else home,
+        tokenizer_path=tokenizer_path,
+        tokenizer_hash=tokenizer_hash(tokenizer_path),
+        max_length=length if isinstance(length, int) else None,
+    )
+
+
+def _verify(path: Path, kind: str) -> None:
+    if read_manifest(path) is not None:
+        open_artifact(path, kind)

@@ -1,0 +1,57 @@
+"""What every report leaves besides its page: JSON that any reader accepts, and a table on the terminal."""
+
+import json
+import shutil
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hanlm.artifact import Draft
+from hanlm.page import Cell, format_cell
+from hanlm.quarantine import Quarantine
+
+QUARANTINE = "quarantine.jsonl"
+"""Unreadable records, beside the report."""
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write strict JSON (no NaN), readable by people."""
+    text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def kept_quarantine(draft: Draft) -> Generator[Quarantine]:
+    """Give a quarantine whose file ends up in the report; after a failure it stays in the working folder."""
+    path = draft.work / QUARANTINE
+    path.unlink(missing_ok=True)
+    with Quarantine(path) as quarantine:
+        yield quarantine
+    if path.is_file():
+        shutil.copyfile(path, draft.folder / QUARANTINE)
+
+
+def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Print a table to standard error, where people look; numbers right-aligned."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    body = [list(row) for row in rows]
+    for i, header in enumerate(headers):
+        numeric = all(not isinstance(row[i], str) for row in body)
+        table.add_column(Text(header), justify="right" if numeric else "left", overflow="fold")
+    for row in body:
+        table.add_row(*(Text(format_cell(cell)) for cell in row))
+    Console(stderr=True).print(table)
+
+
+def with_interval(value: float, ci95: Sequence[float] | None) -> str:
+    """Return a figure with its interval, such as ``2.104 [2.081, 2.127]``."""
+    return f"{value:.3f}" + ("" if ci95 is None else f" {bounds(ci95)}")
+
+
+def bounds(ci95: Sequence[float] | None, *, sign: str = "") -> str:
+    """Return an interval such as ``[2.081, 2.127]``, with ``sign="+"`` as ``[-0.031, +0.012]``."""
+    return "–" if ci95 is None else f"[{ci95[0]:{sign}.3f}, {ci95[1]:{sign}.3f}]"
