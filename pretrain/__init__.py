@@ -1,0 +1,1 @@
+"""Continued pretraining on Megatron-Core, on CPU and GPU from the same code."""

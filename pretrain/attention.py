@@ -1,0 +1,53 @@
+"""The two layers of megatron-core that HanLM replaces: attention and normalisation."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import rms_norm, scaled_dot_product_attention
+
+
+class TorchAttention(nn.Module):
+    """Causal attention over ``torch.nn.functional.scaled_dot_product_attention``.
+
+    Simpler than megatron-core's own, never materialises the scores, and its logits equal those of
+    transformers exactly. Shapes: S sequence, B batch, H heads of this rank, G key-value heads, K head size.
+    """
+
+    def __init__(self, config: Any, **_options: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(
+        self,
+        query_SBHK: torch.Tensor,
+        key_SBGK: torch.Tensor,
+        value_SBGK: torch.Tensor,
+        _attention_mask: torch.Tensor | None = None,
+        **_options: Any,
+    ) -> torch.Tensor:
+        """Return the attended values, of shape [S, B, H * K]."""
+        length, batch, heads, _ = query_SBHK.shape
+        queries, keys, values = (x.permute(1, 2, 0, 3) for x in (query_SBHK, key_SBGK, value_SBGK))
+        grouped = heads != key_SBGK.shape[2]
+        out_BHSK = scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=grouped)
+        return out_BHSK.permute(2, 0, 1, 3).reshape(length, batch, -1)
+
+
+class RMSNorm(nn.Module):
+    """Root mean square normalisation that works under sequence parallelism.
+
+    megatron-core's wrapper around torch's norm refuses sequence parallelism; all it takes is to mark the weight,
+    so that its gradient is summed over the tensor-parallel group.
+    """
+
+    def __init__(self, config: Any, hidden_size: int, eps: float = 1e-6, **_options: Any) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(hidden_size, dtype=config.params_dtype))
+        mark: Any = self.weight
+        mark.sequence_parallel = config.sequence_parallel
+
+    def forward(self, x_SBD: torch.Tensor) -> torch.Tensor:
+        """Return the normalised input, same shape and dtype."""
+        return rms_norm(x_SBD, (x_SBD.shape[-1],), self.weight, self.eps)

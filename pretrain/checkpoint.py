@@ -1,0 +1,174 @@
+"""Checkpoints: distributed, checksummed, atomic, and named by a tracker that never names a half-written one.
+
+``OUT.work/checkpoints/step-0000100`` is complete because it was renamed to that name after everything in it was
+hashed and fsynced; ``latest.json`` is replaced after that. A kill at any moment leaves at most a
+``.partial`` folder, which the next run removes.
+"""
+
+import json
+import os
+import queue
+import shutil
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hanlm.artifact import SCHEMA_VERSION, open_artifact, seal
+from hanlm.errors import ArtifactError
+from hanlm.megatron import megatron_import
+from pretrain.parallel import Place
+
+_TRACKER = "latest.json"
+_KIND = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A finished checkpoint."""
+
+    path: Path
+    step: int
+    state: Mapping[str, Any]
+    """What the loop recorded beside the tensors."""
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, folder: Path, place: Place, *, keep: int) -> None:
+        self.folder, self.place, self._keep = folder, place, keep
+
+    def clean(self) -> None:
+        """Remove what a killed run left half-written; call it on every process."""
+        if self.place.is_main:
+            for partial in self.folder.glob("*.partial"):
+                shutil.rmtree(partial)
+        self.place.barrier()
+
+    def discard(self) -> None:
+        """Remove every checkpoint; call it on every process."""
+        self.place.barrier()
+        if self.place.is_main:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.place.barrier()
+
+    def save(self, tensors: dict[str, Any], *, step: int, state: Mapping[str, Any]) -> Path:
+        """Write one checkpoint; call it on every process.
+
+        Args:
+            tensors: Megatron's sharded state dict.
+            step: Names the checkpoint.
+            state: Plain values to record with it.
+        """
+        with megatron_import():
+            from megatron.core import dist_checkpointing
+        final = self._path(step)
+        partial = final.with_name(final.name + ".partial")
+        if self.place.is_main:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        self.place.barrier()
+        _write_in_this_process()
+        try:
+            dist_checkpointing.save(tensors, str(partial))
+            if self.place.is_main:
+                seal(partial, {"kind": _KIND, "schema_version": SCHEMA_VERSION, "step": step, "state": dict(state)})
+                shutil.rmtree(final, ignore_errors=True)
+                partial.rename(final)
+                _replace_text(self.folder / _TRACKER, json.dumps({"step": step}))
+                self._prune()
+        except BaseException:
+            if self.place.is_main:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        self.place.barrier()
+        return final
+
+    def find(self, step: int | None = None) -> Checkpoint | None:
+        """Return the checkpoint of a step, or the one that the tracker names, or None where there is no tracker.
+
+        Raises:
+            ArtifactError: If it is missing or damaged.
+        """
+        if step is None:
+            try:
+                step = int(json.loads((self.folder / _TRACKER).read_text(encoding="utf-8"))["step"])
+            except FileNotFoundError:
+                return None
+            except (ValueError, KeyError, TypeError) as error:
+                raise ArtifactError(
+                    f"{self.folder / _TRACKER} is damaged; pass --resume-step with one of {self._steps()}."
+                ) from error
+        path = self._path(step)
+        if not path.is_dir():
+            raise ArtifactError(
+                f"expected the checkpoint of step {step} at {path}, but it is missing; "
+                f"pass --resume-step with one of {self._steps()}, or remove {self.folder} to start over."
+            )
+        try:
+            manifest = open_artifact(path, _KIND, verify=self.place.is_main).manifest
+        except ArtifactError as error:
+            others = [s for s in self._steps() if s != step]
+            raise ArtifactError(
+                f"{error} To go on from an older checkpoint pass --resume-step with one of {others}, "
+                f"or remove {self.folder} to start over."
+            ) from error
+        return Checkpoint(path, step, manifest["state"])
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:07d}"
+
+    def _steps(self) -> list[int]:
+        return sorted(int(p.name[5:]) for p in self.folder.glob("step-*") if p.name[5:].isdigit())
+
+    def _prune(self) -> None:
+        for step in self._steps()[: -self._keep]:
+            shutil.rmtree(self._path(step))
+
+
+def load(checkpoint: Path, tensors: dict[str, Any]) -> dict[str, Any]:
+    """Fill a sharded state dict from a checkpoint, whatever the layout that wrote it."""
+    with megatron_import():
+        from megatron.core import dist_checkpointing
+    return dist_checkpointing.load(tensors, str(checkpoint))  # pyright: ignore[reportReturnType]
+
+
+def read_tensor(checkpoint: Path, key: str) -> torch.Tensor:
+    """Return one whole tensor of a checkpoint, without any process group."""
+    from torch.distributed.checkpoint import FileSystemReader
+    from torch.distributed.checkpoint import load as load_plain
+
+    reader = FileSystemReader(checkpoint)
+    entry: Any = reader.read_metadata().state_dict_metadata[key]
+    tensor = torch.empty(entry.size, dtype=entry.properties.dtype)
+    with warnings.catch_warnings():  # says that it loads in a single process, which is what was asked
+        warnings.simplefilter("ignore", UserWarning)
+        load_plain({key: tensor}, storage_reader=reader, no_dist=True)
+    return tensor
+
+
+def _write_in_this_process() -> None:
+    """Keep megatron-core from starting a process to hold a queue.
+
+    Even a synchronous save hands its results over through a ``multiprocessing`` manager, whose process imports
+    the main module again: 9 to 13 seconds for a tiny model. The writers are threads, so a plain queue will do.
+    """
+    from megatron.core.dist_checkpointing.strategies import filesystem_async
+
+    module: Any = filesystem_async
+    if module._results_queue is None:
+        module._results_queue = queue.Queue()
+
+
+def _replace_text(path: Path, text: str) -> None:
+    """Write a small file so that it is seen either old or new, never cut."""
+    new = path.with_name(path.name + ".new")
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)

@@ -1,0 +1,154 @@
+"""Configuration of `hanlm pretrain`: declared once, for flags, YAML and the manifest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from hanlm.errors import ConfigError
+
+
+def _parse_mix(_hint: Any, tokens: Sequence[Any]) -> dict[str, float]:
+    """Read ``zh=0.8,en=0.2``, or the entries of a mapping in YAML."""
+    mix: dict[str, float] = {}
+    for token in tokens:
+        pairs = [(token.keys[0], token.value)] if token.keys else [p.split("=") for p in token.value.split(",")]
+        for pair in pairs:
+            try:
+                lang, weight = pair
+                mix[lang] = float(weight)
+            except ValueError:
+                raise ConfigError(f"--mix expects LANG=WEIGHT, such as zh=0.8,en=0.2; got {token.value!r}.") from None
+    return mix
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """A stretch of training with its own trainable weights, rate and schedule."""
+
+    trainable: Literal["all", "new_rows"] = "all"
+    """Every weight, or only the embedding and output rows of new tokens."""
+    lr: float = 1e-3
+    """Highest learning rate."""
+    steps: int | None = None
+    """Length in optimizer steps."""
+    seconds: float | None = None
+    """Length in seconds of training; validation and checkpoints do not count."""
+    include_earlier: bool = False
+    """Whether `seconds` counts the seconds of the phases before."""
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.seconds is None):
+            raise ConfigError("a phase needs either steps or seconds, and not both.")
+        if (self.steps or self.seconds or 0) <= 0:
+            raise ConfigError(f"a phase needs a positive length, got steps={self.steps} seconds={self.seconds}.")
+        if self.lr <= 0:
+            raise ConfigError(f"a phase needs a positive lr, got {self.lr}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainConfig:
+    """Continued pretraining on Megatron-Core."""
+
+    model: Path
+    """Model folder to start from, such as the result of `extend-vocab`."""
+    tokens: tuple[Path, ...]
+    """Tokens artifacts, made by `hanlm corpus tokenize` with this model's tokenizer."""
+    out: Path
+    """Folder of the trained model. `OUT.work` holds checkpoints, `OUT.snapshots` the snapshots."""
+    steps: int | None = None
+    """Train all weights for this many steps. The run is deterministic."""
+    seconds: float | None = None
+    """Or: train for this many seconds in all, new rows included; validation and saving do not count."""
+    new_rows_steps: int = 0
+    """First train only the rows of new tokens for this many steps; ignored where the model has no new tokens."""
+    new_rows_lr: float = 3e-3
+    """Highest learning rate of that phase."""
+    lr: float = 1e-3
+    """Highest learning rate."""
+    phases: tuple[Phase, ...] = ()
+    """Instead of steps or seconds: any list of phases (YAML)."""
+    min_lr_ratio: float = 0.1
+    """The cosine ends at this share of the highest rate."""
+    warmup_ratio: float = 0.03
+    """Share of a phase in which the rate rises linearly from 0."""
+    weight_decay: float = 0.1
+    """AdamW's decay of matrices; norms never decay, nor does anything while only new rows are trained."""
+    adam_beta1: float = 0.9
+    """AdamW's decay of the mean gradient."""
+    adam_beta2: float = 0.95
+    """AdamW's decay of the mean squared gradient."""
+    clip_grad: float = 1.0
+    """Largest norm of the gradient."""
+    seq_length: int = 512
+    """Tokens a training sequence holds; documents are packed one after another."""
+    global_batch_size: int = 32
+    """Sequences a step."""
+    micro_batch_size: int = 8
+    """Sequences at once on one process; the rest of a step is accumulated."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """bf16 keeps fp32 master weights. auto: bf16 on CUDA and on CPUs that multiply bf16, else fp32."""
+    mix: Annotated[dict[str, float], Parameter(converter=_parse_mix, n_tokens=1)] = field(
+        default_factory=dict[str, float]
+    )
+    """Share of each language, such as zh=0.8,en=0.2; by default by tokens."""
+    tensor_parallel: int = 1
+    """Processes that share every layer."""
+    pipeline_parallel: int = 1
+    """Stages of layers."""
+    sequence_parallel: bool = False
+    """Share the norms' activations over the tensor-parallel processes too."""
+    num_evals: int = 4
+    """Validations spread evenly over the run, the last at its end; one more comes before the first step."""
+    eval_tokens: int = 32_768
+    """Tokens a validation scores, in whole documents, shared equally by the validation sets; 0 turns it off."""
+    log_every: int = 10
+    """Steps between two lines of metrics."""
+    save_every: int = 500
+    """Steps between two checkpoints; 0 saves only at the end and when stopped."""
+    save_seconds: float = 600.0
+    """Seconds between two checkpoints, whichever comes first; 0 turns it off."""
+    keep_checkpoints: int = 2
+    """Latest checkpoints to keep."""
+    snapshot_every: int = 0
+    """Steps between two Hugging Face snapshots in `OUT.snapshots/step-N`; 0 writes none."""
+    resume_step: int | None = None
+    """Go on from the checkpoint of this step instead of the latest."""
+    report_to: tuple[str, ...] = ()
+    """Trackers besides metrics.jsonl: tensorboard."""
+    seed: int = 0
+    """Decides the order of the data."""
+    overwrite: bool = False
+    """Replace a finished OUT, at the end; discards checkpoints of a different configuration."""
+
+    def __post_init__(self) -> None:
+        given = [n for n in ("steps", "seconds", "phases") if getattr(self, n)]
+        if len(given) != 1:
+            raise ConfigError(
+                f"expected exactly one of --steps, --seconds and phases, got {', '.join(given) or 'none'}; "
+                "say how long to train."
+            )
+        if not self.tokens:
+            raise ConfigError("--tokens needs at least one tokens artifact; make one with `hanlm corpus tokenize`.")
+        for name in ("seq_length", "global_batch_size", "micro_batch_size", "tensor_parallel", "pipeline_parallel"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
+        for name in ("min_lr_ratio", "warmup_ratio"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} must be in [0, 1), got {getattr(self, name)}.")
+        if self.keep_checkpoints < 1:
+            raise ConfigError(f"--keep-checkpoints must be at least 1, got {self.keep_checkpoints}.")
+
+    def resolved_phases(self, *, has_new_rows: bool) -> tuple[Phase, ...]:
+        """Return the phases of this run; those of new rows are left out where the model has none."""
+        phases = self.phases
+        if not phases:
+            main = Phase(lr=self.lr, steps=self.steps, seconds=self.seconds, include_earlier=True)
+            first = [Phase(trainable="new_rows", lr=self.new_rows_lr, steps=self.new_rows_steps)]
+            phases = (*(first if self.new_rows_steps else ()), main)
+        kept = tuple(p for p in phases if has_new_rows or p.trainable != "new_rows")
+        if not kept:
+            raise ConfigError(f"every phase trains new rows, but {self.model} has no new tokens; extend it first.")
+        return kept

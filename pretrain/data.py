@@ -1,0 +1,137 @@
+"""Training batches: Megatron's blended data sets over tokens artifacts, in an order no layout changes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hanlm.errors import ConfigError, InputError
+from hanlm.megatron import megatron_import
+from hanlm.tokens import Tokens, TokenSet
+from pretrain.parallel import Place
+
+
+def mixture(tokens: Sequence[Tokens], mix: Mapping[str, float]) -> dict[TokenSet, float]:
+    """Return the share of each training set: a language's share is spread over its sets by their tokens.
+
+    Args:
+        tokens: The tokens artifacts.
+        mix: Weight of each language; empty means by tokens throughout.
+
+    Raises:
+        ConfigError: If a language is unknown, left out, or a weight is not positive.
+        InputError: If there is nothing to train on.
+    """
+    train = [s for t in tokens for s in t.sets if s.split == "train" and s.num_tokens]
+    if not train:
+        raise InputError("the tokens hold no training documents; check `hanlm corpus build`'s validation share.")
+    sizes: dict[str, int] = {}
+    for each in train:
+        sizes[each.lang] = sizes.get(each.lang, 0) + each.num_tokens
+    weights = dict(mix) or {lang: float(size) for lang, size in sizes.items()}
+    if set(weights) != set(sizes):
+        raise ConfigError(
+            f"--mix must name exactly the languages of the tokens ({', '.join(sorted(sizes))}), "
+            f"got {', '.join(sorted(weights))}."
+        )
+    if any(w < 0 for w in weights.values()) or not sum(weights.values()):
+        raise ConfigError(f"--mix needs weights that are not negative and not all zero, got {dict(mix)}.")
+    total = sum(weights.values())
+    shares = {s: weights[s.lang] / total * s.num_tokens / sizes[s.lang] for s in train}
+    return {s: share for s, share in shares.items() if share > 0}
+
+
+@dataclass(frozen=True, slots=True)
+class _SpecialIds:
+    """What ``GPTDataset`` asks of a tokenizer. No id is padding: padding would drop real targets."""
+
+    eod: int
+    pad: int = -1
+    vocab_size: int | None = None
+    unique_identifiers: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """One microbatch; B sequences of T tokens."""
+
+    input_BT: torch.Tensor  # noqa: N815
+    label_BT: torch.Tensor  # noqa: N815
+
+
+class TrainingData:
+    """Gives the microbatches of any step, the same samples for a step whatever the layout.
+
+    Sample i of a run is fixed by the seed alone; step s takes samples s * B to (s + 1) * B - 1 of it, and the
+    data-parallel ranks share them out. One round covers ``round_samples``; a run that lasts longer goes on with
+    the next seed.
+    """
+
+    def __init__(
+        self,
+        shares: Mapping[TokenSet, float],
+        place: Place,
+        *,
+        seq_length: int,
+        global_batch_size: int,
+        micro_batch_size: int,
+        round_samples: int,
+        eos_token_id: int,
+        seed: int,
+        cache: Path,
+    ) -> None:
+        self._shares, self._place, self._cache = shares, place, cache
+        self._seq_length, self._eos, self._seed = seq_length, eos_token_id, seed
+        self._global, self._micro = global_batch_size, micro_batch_size
+        self._round_samples = round_samples
+        self._rounds: dict[int, Any] = {}
+
+    def step(self, step: int) -> list[Batch]:
+        """Return this process's microbatches of one step."""
+        mine = self._global // self._place.data_size
+        first = step * self._global + self._place.data_rank * mine
+        samples = [self._sample(i) for i in range(first, first + mine)]
+        return [_stack(samples[i : i + self._micro], self._place) for i in range(0, mine, self._micro)]
+
+    def _sample(self, index: int) -> Mapping[str, torch.Tensor]:
+        number, offset = divmod(index, self._round_samples)
+        if number not in self._rounds:
+            self._rounds = {n: r for n, r in self._rounds.items() if n == number - 1}
+            self._rounds[number] = self._build(number)
+        return self._rounds[number][offset]
+
+    def _build(self, number: int) -> Any:
+        with megatron_import():
+            from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
+            from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
+        config = GPTDatasetConfig(
+            random_seed=self._seed + number,
+            sequence_length=self._seq_length,
+            blend_per_split=[([str(s.path) for s in self._shares], list(self._shares.values())), None, None],
+            reset_position_ids=False,
+            reset_attention_mask=False,
+            eod_mask_loss=False,
+            create_attention_mask=False,
+            path_to_cache=str(self._cache),
+            tokenizer=_SpecialIds(self._eos),  # pyright: ignore[reportArgumentType]
+        )
+        builder = BlendedMegatronDatasetBuilder(GPTDataset, [self._round_samples, 0, 0], lambda: True, config)
+        train: Any = builder.build()[0]
+        assert train is not None
+        return train
+
+
+def _stack(samples: Sequence[Mapping[str, torch.Tensor]], place: Place) -> Batch:
+    return Batch(
+        input_BT=torch.stack([s["tokens"] for s in samples]).to(place.device),
+        label_BT=torch.stack([s["labels"] for s in samples]).to(place.device),
+    )
+
+
+def round_size(shares: Mapping[TokenSet, float], *, seq_length: int, num_samples: int | None) -> int:
+    """Return the samples of one round: the whole run where its length is known, else one pass over the tokens."""
+    if num_samples is not None:
+        return num_samples
+    return max(1, sum(s.num_tokens for s in shares) // seq_length)

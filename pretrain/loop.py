@@ -1,0 +1,172 @@
+"""The training loop: steps, validation, metrics, checkpoints, and stopping when asked."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed as dist
+
+from hanlm.errors import Interrupted
+from hanlm.log import Metrics, progress, say
+from hanlm.signals import StopRequest, stop_on_signal
+from pretrain.checkpoint import Checkpoint, Checkpoints
+from pretrain.config import Phase, PretrainConfig
+from pretrain.data import TrainingData
+from pretrain.engine import Engine
+from pretrain.evaluate import Validation
+from pretrain.schedule import Progress
+from pretrain.state import restore, sharded_state
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run and everything it needs."""
+
+    config: PretrainConfig
+    phases: Sequence[Phase]
+    engine: Engine
+    data: TrainingData
+    validation: Validation
+    checkpoints: Checkpoints
+    fingerprint: Mapping[str, Any]
+    """What must be equal for a checkpoint to belong to this run."""
+    num_base_tokens: int
+    snapshot: Callable[[Path, int], None]
+    """Publishes a checkpoint as the snapshot of a step; called on the main process."""
+    metrics: Metrics | None
+    """On the main process."""
+    progress: Progress = dataclasses.field(default_factory=Progress)
+    last_validation: dict[str, float] = dataclasses.field(default_factory=dict[str, float])
+    _saved_step: int = -1
+    _saved_at: float = dataclasses.field(default_factory=time.monotonic)
+    _num_evals_done: int = 0
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint, as if the run had never stopped."""
+        state = dict(checkpoint.state)
+        self.progress = Progress(**state["progress"])
+        self._num_evals_done = state["num_evals_done"]
+        self.last_validation = dict(state["last_validation"])
+        is_finished = self.progress.phase >= len(self.phases)
+        if not is_finished:
+            self._start_phase()
+        restore(self.engine, checkpoint, with_optimizer=not is_finished)
+        self._saved_step = checkpoint.step
+
+    def train(self) -> Path:
+        """Train to the end and return the last checkpoint.
+
+        Raises:
+            Interrupted: If a signal asked to stop; a checkpoint was saved.
+        """
+        with stop_on_signal() as stop, progress(1.0, "pretraining") as bar:
+            bar.advance(self.progress.overall(self.phases))
+            while self.progress.phase < len(self.phases):
+                if self.progress.phase_step == 0:
+                    self._start_phase()
+                if self.progress.step == 0:
+                    self._validate_if_due()
+                self._finish_phase(stop, bar)
+                self.progress.next_phase()
+        if self._saved_step != self.progress.step:
+            self._save()
+        return self.checkpoints.folder / f"step-{self.progress.step:07d}"
+
+    def _start_phase(self) -> None:
+        phase = self.phases[self.progress.phase]
+        self.engine.start_phase(phase, num_base_tokens=self.num_base_tokens)
+
+    def _finish_phase(self, stop: StopRequest, bar: Any) -> None:
+        phase = self.phases[self.progress.phase]
+        while self.progress.share(phase) < 1.0:
+            before = self.progress.overall(self.phases)
+            loss, should_stop = self._step(phase, stop)
+            bar.advance(self.progress.overall(self.phases) - before, f"step {self.progress.step} loss {loss:.3f}")
+            self._validate_if_due()
+            is_over = self.progress.share(phase) >= 1.0
+            if should_stop and not is_over:
+                self._save()
+                raise Interrupted(
+                    f"stopped after step {self.progress.step}, which is saved; run the same command again to resume."
+                )
+            if not is_over:
+                self._save_if_due()
+
+    def _step(self, phase: Phase, stop: StopRequest) -> tuple[float, bool]:
+        """Do one step; all processes agree on the loss, the clock and whether to stop."""
+        started = time.monotonic()
+        place = self.engine.place
+        batches = self.data.step(self.progress.step)
+        loss, norm = self.engine.step(batches, share=self.progress.share(phase, ahead=1))
+        counts_here = place.is_last_stage and place.tensor_rank == 0
+        shared = [loss / place.data_size if counts_here else 0.0, float(stop.requested), 0.0]
+        if place.is_main:
+            shared[2] = time.monotonic() - started
+        if place.world_size > 1:
+            tensor = torch.tensor(shared, dtype=torch.float64, device=place.device)
+            dist.all_reduce(tensor)
+            shared = tensor.tolist()
+        mean_loss, stops, seconds = shared
+        self.progress.done(seconds)
+        self._log_step(mean_loss, norm, seconds)
+        return mean_loss, stops > 0
+
+    def _log_step(self, loss: float, norm: float, seconds: float) -> None:
+        step = self.progress.step
+        if self.metrics is None or not (step == 1 or step % self.config.log_every == 0):
+            return
+        num_tokens = self.config.global_batch_size * self.config.seq_length
+        values = {
+            "loss": loss,
+            "lr": self.engine.learning_rate(),
+            "grad_norm": norm,
+            "phase": self.progress.phase,
+            "tokens": step * num_tokens,
+            "tokens_per_second": num_tokens / seconds,
+            "elapsed_seconds": self.progress.elapsed_seconds,
+        }
+        self.metrics.write(step, values)
+
+    def _validate_if_due(self) -> None:
+        """Validate before the first step and whenever another equal share of the run is done."""
+        if not self.validation:
+            return
+        due = 1 + int(self.progress.overall(self.phases) * self.config.num_evals + 1e-9)
+        if self._num_evals_done >= due:
+            return
+        self._num_evals_done = due
+        started = time.monotonic()
+        self.last_validation = self.validation.run(self.engine)
+        if self.metrics is not None:
+            elapsed = {"elapsed_seconds": self.progress.elapsed_seconds}
+            self.metrics.write(self.progress.step, self.last_validation | elapsed)
+            bits = ", ".join(f"{n[6:]} {v:.3f}" for n, v in self.last_validation.items() if n.count("/") == 1)
+            say(f"step {self.progress.step}: bits per byte {bits} (in {time.monotonic() - started:.1f} s)")
+
+    def _save_if_due(self) -> None:
+        step, config = self.progress.step, self.config
+        is_snapshot = bool(config.snapshot_every) and step % config.snapshot_every == 0
+        is_due = bool(config.save_every) and step % config.save_every == 0
+        if config.save_seconds:
+            [waited] = self.engine.place.agree(time.monotonic() - self._saved_at)
+            is_due = is_due or waited >= config.save_seconds
+        if is_due or is_snapshot:
+            self._save()
+        if is_snapshot and self.engine.place.is_main:
+            self.snapshot(self.checkpoints.folder / f"step-{step:07d}", step)
+
+    def _save(self) -> None:
+        is_finished = self.progress.phase >= len(self.phases)
+        state = {
+            "progress": dataclasses.asdict(self.progress),
+            "num_evals_done": self._num_evals_done,
+            "last_validation": self.last_validation,
+            "fingerprint": dict(self.fingerprint),
+        }
+        tensors = sharded_state(self.engine, with_optimizer=not is_finished)
+        self.checkpoints.save(tensors, step=self.progress.step, state=state)
+        self._saved_step, self._saved_at = self.progress.step, time.monotonic()

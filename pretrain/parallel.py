@@ -1,0 +1,130 @@
+"""Processes and how the model is laid out over them."""
+
+import logging
+import os
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import distributed as dist
+
+from hanlm.errors import ConfigError
+from hanlm.megatron import megatron_import
+from pretrain.cpu import apply_cpu_patches
+from pretrain.layout import Layout
+
+_TIMEOUT = timedelta(minutes=30)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """This process's place in the layout."""
+
+    layout: Layout
+    device: torch.device
+    rank: int
+    world_size: int
+    tensor_rank: int
+    pipeline_rank: int
+    data_rank: int
+    data_size: int
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes, logs and publishes."""
+        return self.rank == 0
+
+    @property
+    def is_first_stage(self) -> bool:
+        """Whether this process holds the embedding."""
+        return self.pipeline_rank == 0
+
+    @property
+    def is_last_stage(self) -> bool:
+        """Whether this process holds the output layer and sees the loss."""
+        return self.pipeline_rank == self.layout.pipeline - 1
+
+    def agree(self, *values: float) -> list[float]:
+        """Return the largest of every value over all processes: one clock and one will for all."""
+        if self.world_size == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+        return tensor.tolist()
+
+    def barrier(self) -> None:
+        """Wait for every process."""
+        if self.world_size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def parallel(layout: Layout, *, seed: int) -> Generator[Place]:
+    """Join (or, outside torchrun, be) the group of processes and set up megatron-core's groups.
+
+    Raises:
+        ConfigError: If the processes cannot be divided as the layout says.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size % (layout.tensor * layout.pipeline):
+        raise ConfigError(
+            f"expected a number of processes divisible by tensor x pipeline = {layout.tensor} x {layout.pipeline}, "
+            f"got {world_size}; start with torchrun --nproc-per-node or change the layout."
+        )
+    device = _join(world_size)
+    try:
+        yield _place(layout, device, seed)
+    finally:
+        _leave()
+
+
+def _join(world_size: int) -> torch.device:
+    _mute()
+    apply_cpu_patches()
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if world_size > 1:
+        dist.init_process_group(backend, timeout=_TIMEOUT)
+    else:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    return device
+
+
+def _place(layout: Layout, device: torch.device, seed: int) -> Place:
+    with megatron_import():
+        from megatron.core import parallel_state as mpu
+        from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
+    mpu.initialize_model_parallel(
+        tensor_model_parallel_size=layout.tensor, pipeline_model_parallel_size=layout.pipeline
+    )
+    model_parallel_cuda_manual_seed(seed)
+    return Place(
+        layout=layout,
+        device=device,
+        rank=dist.get_rank(),
+        world_size=dist.get_world_size(),
+        tensor_rank=mpu.get_tensor_model_parallel_rank(),
+        pipeline_rank=mpu.get_pipeline_model_parallel_rank(),
+        data_rank=mpu.get_data_parallel_rank(),
+        data_size=mpu.get_data_parallel_world_size(),
+    )
+
+
+def _leave() -> None:
+    from megatron.core import parallel_state as mpu
+
+    if mpu.model_parallel_is_initialized():
+        mpu.destroy_model_parallel()
+    dist.destroy_process_group()
+
+
+def _mute() -> None:
+    """Silence megatron-core's notices: deprecations of its own, and hints about CUDA."""
+    logging.getLogger("megatron").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="megatron")

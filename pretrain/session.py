@@ -1,0 +1,213 @@
+"""One run from processes to published model: puts the parts together."""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hanlm.artifact import fingerprint, to_plain, work_folder
+from hanlm.errors import ArtifactError, ConfigError
+from hanlm.log import Metrics, drop_metrics_after, say
+from hanlm.models import num_base_tokens, resolve_dtype
+from hanlm.tokens import Tokens
+from pretrain.checkpoint import Checkpoint, Checkpoints
+from pretrain.config import PretrainConfig
+from pretrain.convert import HuggingFaceWeights, local_weights
+from pretrain.data import TrainingData, mixture, round_size
+from pretrain.engine import Engine
+from pretrain.evaluate import Validation
+from pretrain.export import export
+from pretrain.families import ModelShape
+from pretrain.layout import Layout
+from pretrain.loop import Run
+from pretrain.model import build_model, padded_vocab_size
+from pretrain.parallel import Place, parallel
+
+_FREE = frozenset(
+    {
+        "out",
+        "overwrite",
+        "resume_step",
+        "report_to",
+        "log_every",
+        "save_every",
+        "save_seconds",
+        "keep_checkpoints",
+        "snapshot_every",
+        "tensor_parallel",
+        "pipeline_parallel",
+        "sequence_parallel",
+        "micro_batch_size",
+    }
+)
+"""What may differ between a checkpoint and the run that goes on from it."""
+_PUBLISHED = "published"
+
+
+def run_session(config: PretrainConfig, shape: ModelShape, tokens: list[Tokens]) -> Path:
+    """Train and publish; every process of the layout calls it."""
+    layout = Layout(
+        tensor=config.tensor_parallel, pipeline=config.pipeline_parallel, sequence_parallel=config.sequence_parallel
+    )
+    with parallel(layout, seed=config.seed) as place:
+        _check_batch(config, place)
+        identity = _identity(config, place)
+        checkpoints = _open_work(config, place)
+        found = _find_checkpoint(config, checkpoints, identity)
+        run = _assemble(config, shape, tokens, place, checkpoints, identity)
+        run.metrics = _open_metrics(config, place, found)
+        if found is not None:
+            run.resume(found)
+            if place.is_main:
+                say(f"resuming after step {found.step}")
+        try:
+            last = run.train()
+        finally:
+            if run.metrics is not None:
+                run.metrics.close()
+        if place.is_main:
+            _publish(config, shape, run, last)
+        place.barrier()
+    return config.out
+
+
+def _check_batch(config: PretrainConfig, place: Place) -> None:
+    unit = config.micro_batch_size * place.data_size
+    if config.global_batch_size % unit:
+        raise ConfigError(
+            f"--global-batch-size {config.global_batch_size} must be divisible by --micro-batch-size x data-parallel "
+            f"processes = {config.micro_batch_size} x {place.data_size}; choose a multiple of {unit}."
+        )
+
+
+def _identity(config: PretrainConfig, place: Place) -> dict[str, Any]:
+    """Return what decides the numbers of a run: its configuration and the hashes of its inputs."""
+    plain: dict[str, Any] = {k: v for k, v in to_plain(config).items() if k not in _FREE | {"model", "tokens"}}
+    plain["precision"] = str(resolve_dtype(config.precision))
+    if place.is_main:
+        plain["inputs"] = [fingerprint(path) for path in (config.model, *config.tokens)]
+    return plain
+
+
+def _open_work(config: PretrainConfig, place: Place) -> Checkpoints:
+    """Prepare ``OUT.work``: nothing of a finished run, no half-written checkpoint, no old index."""
+    work = work_folder(config.out)
+    if place.is_main:
+        if (work / _PUBLISHED).exists():
+            shutil.rmtree(work)
+        work.mkdir(parents=True, exist_ok=True)
+        # Megatron's index of the data is written in place: one that a kill cut short would be taken for whole.
+        shutil.rmtree(work / "index", ignore_errors=True)
+    place.barrier()
+    checkpoints = Checkpoints(work / "checkpoints", place, keep=config.keep_checkpoints)
+    checkpoints.clean()
+    return checkpoints
+
+
+def _find_checkpoint(
+    config: PretrainConfig, checkpoints: Checkpoints, identity: Mapping[str, Any]
+) -> Checkpoint | None:
+    """Return the checkpoint to go on from.
+
+    Raises:
+        ArtifactError: If it belongs to another run, or is damaged.
+    """
+    found = checkpoints.find(config.resume_step)
+    if found is None:
+        return None
+    theirs = found.state["fingerprint"]
+    changed = [key for key in identity if identity[key] != theirs.get(key)]
+    if not any(checkpoints.place.agree(len(changed))):  # only the main process has hashed the inputs
+        return found
+    if config.overwrite:
+        if checkpoints.place.is_main:
+            say(f"discarding checkpoints of a different run ({', '.join(changed)})")
+        checkpoints.discard()
+        return None
+    raise ArtifactError(
+        f"{found.path} belongs to a run that differs in {', '.join(changed)}; repeat that run's command to resume it, "
+        f"pass --overwrite to start anew, or choose another --out."
+    )
+
+
+def _assemble(
+    config: PretrainConfig,
+    shape: ModelShape,
+    tokens: list[Tokens],
+    place: Place,
+    checkpoints: Checkpoints,
+    identity: Mapping[str, Any],
+) -> Run:
+    base_rows = num_base_tokens(config.model)
+    has_new = base_rows is not None and base_rows < shape.vocab_size
+    phases = config.resolved_phases(has_new_rows=has_new)
+    dtype = resolve_dtype(config.precision)
+    model = build_model(shape, place, dtype=dtype, seq_length=config.seq_length)
+    weights = local_weights(
+        [name for name, _ in model.named_parameters()],
+        HuggingFaceWeights(config.model),
+        shape,
+        place,
+        vocab_rows=padded_vocab_size(shape, place.layout.tensor),
+    )
+    shares = mixture(tokens, config.mix)
+    steps = sum(p.steps or 0 for p in phases) if all(p.steps for p in phases) else None
+    samples = steps * config.global_batch_size if steps else None
+    data = TrainingData(
+        shares,
+        place,
+        seq_length=config.seq_length,
+        global_batch_size=config.global_batch_size,
+        micro_batch_size=config.micro_batch_size,
+        round_samples=round_size(shares, seq_length=config.seq_length, num_samples=samples),
+        eos_token_id=tokens[0].eos_token_id,
+        seed=config.seed,
+        cache=work_folder(config.out) / "index",
+    )
+    run = Run(
+        config=config,
+        phases=phases,
+        engine=Engine(model, shape, place, weights, config),
+        data=data,
+        validation=Validation(
+            tokens, num_tokens=config.eval_tokens, seq_length=config.seq_length, batch_size=config.micro_batch_size
+        ),
+        checkpoints=checkpoints,
+        fingerprint=identity,
+        num_base_tokens=base_rows if has_new and base_rows is not None else 0,
+        snapshot=lambda path, step: _snapshot(config, shape, run, path, step),
+        metrics=None,
+    )
+    return run
+
+
+def _open_metrics(config: PretrainConfig, place: Place, found: Checkpoint | None) -> Metrics | None:
+    if not place.is_main:
+        return None
+    work = work_folder(config.out)
+    drop_metrics_after(work / "metrics.jsonl", found.step if found else -1)
+    return Metrics(work, config.report_to)
+
+
+def _record(run: Run) -> dict[str, Any]:
+    num_tokens = run.progress.step * run.config.global_batch_size * run.config.seq_length
+    return {
+        "counts": {"steps": run.progress.step, "tokens": num_tokens},
+        "bits_per_byte": run.last_validation,
+        "train_seconds": round(run.progress.elapsed_seconds, 3),
+        "phases": [dataclasses.asdict(p) for p in run.phases],
+    }
+
+
+def _snapshot(config: PretrainConfig, shape: ModelShape, run: Run, checkpoint: Path, step: int) -> None:
+    out = config.out.with_name(config.out.name + ".snapshots") / f"step-{step}"
+    export(checkpoint, out, config, shape, record=_record(run), overwrite=True)
+
+
+def _publish(config: PretrainConfig, shape: ModelShape, run: Run, checkpoint: Path) -> None:
+    work = work_folder(config.out)
+    metrics = work / "metrics.jsonl"
+    export(checkpoint, config.out, config, shape, record=_record(run), metrics=metrics, overwrite=config.overwrite)
+    shutil.rmtree(work / "index", ignore_errors=True)
+    (work / _PUBLISHED).touch()

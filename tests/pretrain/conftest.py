@@ -1,0 +1,55 @@
+"""A tiny extended model and tokens of two languages, made without the other stages."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from hanlm.artifact import publish
+from hanlm.models import tokenizer_hash
+from hanlm.tokens import TokenWriter
+
+NUM_BASE_TOKENS = 300
+BOS, EOS = 1, 2
+
+
+def write_tokens(out: Path, model: Path, *, num_documents: int = 60) -> Path:
+    """Write documents of random words: each word is always followed by the same next one half of the time."""
+    vocab_size = json.loads((model / "config.json").read_text())["vocab_size"]
+    draw = random.Random(0)
+    with publish(out, kind="tokens", config={}, tokenizer_hash=tokenizer_hash(model)) as draft:
+        writer = TokenWriter(
+            folder=draft.folder,
+            vocab_size=vocab_size,
+            bos_token_id=BOS,
+            eos_token_id=EOS,
+            tokenizer_hash=tokenizer_hash(model),
+        )
+        with writer:
+            for i in range(num_documents):
+                for lang, domain, low in (("zh", "news", NUM_BASE_TOKENS), ("zh", "review", 280), ("en", "docs", 10)):
+                    length = draw.randint(5, 60)
+                    ids = [BOS, *(draw.randrange(low, min(low + 40, vocab_size)) for _ in range(length)), EOS]
+                    split = "valid" if i % 6 == 5 else "train"
+                    names = {"id": f"{domain}-{i}", "domain": domain, "lang": lang, "split": split}
+                    writer.add(ids, **names, num_bytes=3 * length, num_chars=length)
+        draft.record(**writer.manifest_keys())
+    return out
+
+
+@pytest.fixture(scope="session")
+def extended_model(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base, said to have been extended from 300 tokens."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("extended") / "model"
+    shutil.copytree(tiny_model_folder, folder)
+    (folder / "vocab_report.json").write_text(json.dumps({"num_base_tokens": NUM_BASE_TOKENS}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_tokens(extended_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two Chinese domains and an English one, train and valid."""
+    return write_tokens(tmp_path_factory.mktemp("tokens") / "tokens", extended_model)
