@@ -208,6 +208,28 @@ def test_after_a_kill_the_tokens_are_those_of_an_undisturbed_run(
     assert content(again) == content(tokens_folder)
 
 
+@pytest.mark.slow
+@pytest.mark.fault(4)
+def test_a_full_disk_costs_nothing_that_was_there(tmp_path: Path, mixed_corpus: Path, tokens_folder: Path):
+    out = tmp_path / "tokens"
+    shutil.copytree(tokens_folder, out)
+    limited = (
+        "import resource, signal, sys; from hanlm.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "main(sys.argv[1:])\n"
+    )
+    model = open_artifact(tokens_folder, "tokens").manifest["config"]["tokenizer"]
+    options = ["--corpus", mixed_corpus, "--tokenizer", model, "--out", out, "--overwrite"]
+    command = [sys.executable, "-c", limited, "corpus", "tokenize", *options]
+    failed = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert failed.returncode == 2, failed.stderr
+    assert "no space left" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert content(out) == content(tokens_folder)
+    assert not (work_folder(out) / "result").exists()
+
+
 @pytest.mark.fault(18)
 def test_tokens_cut_short_are_refused_when_they_are_opened(tmp_path: Path, tokens_folder: Path):
     folder = tmp_path / "tokens"
