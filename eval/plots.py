@@ -20,6 +20,7 @@ def bars(
     *,
     unit: str,
     digits: int = 3,
+    colors: Sequence[str] | None = None,
 ) -> Any:
     """Return horizontal bars grouped by label, one bar a series, whiskers from the intervals where given.
 
@@ -36,10 +37,11 @@ def bars(
             y=list(labels),
             x=list(values),
             orientation="h",
-            marker_color=color(i),
+            marker_color=colors[i] if colors else color(i),
             error_x={"type": "data", "array": above, "arrayminus": below, "thickness": 1.3, "width": 3},
             text=["" if value is None else f"{value:.{digits}f}" for value in values],
-            textposition="inside",
+            # Beside a short bar there is room for its number, unless a whisker is drawn there.
+            textposition="inside" if intervals else "auto",
             insidetextanchor="start",
             hovertemplate="%{y}: %{x:." + str(digits) + "f} " + unit + "<extra>%{fullData.name}</extra>",
         )
