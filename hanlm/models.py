@@ -182,8 +182,8 @@ def load_model(
 def resolve_dtype(precision: str) -> "torch.dtype":
     """Return the dtype of ``auto``, ``bf16`` or ``fp32``.
 
-    ``auto`` is bf16 where the hardware multiplies it: CUDA, or a CPU with AVX-512 bf16 or AMX (three times
-    fp32 there; on other CPUs it is slower than fp32).
+    ``auto`` is bf16 on CUDA and on CPUs with AMX. AVX-512 bf16 alone is slower than fp32: its matrix products
+    ran at 77 GFLOP/s a core against 137 (oneDNN 3.13, products of 1024 x 256 x 14080), a whole step at 0.66.
 
     Raises:
         ConfigError: For any other name.
@@ -192,7 +192,7 @@ def resolve_dtype(precision: str) -> "torch.dtype":
 
     names = {"bf16": torch.bfloat16, "fp32": torch.float32}
     if precision == "auto":
-        fast = torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]
+        fast = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()  # pyright: ignore[reportPrivateUsage]
         return torch.bfloat16 if fast else torch.float32
     if precision not in names:
         raise ConfigError(f"precision is auto, bf16 or fp32; got {precision!r}.")
