@@ -1,0 +1,1 @@
+"""Extend a vocabulary: count, learn, merge, verify, write, initialise rows."""

@@ -1,0 +1,141 @@
+"""Read the corpus once: count segments to learn from, hold documents out to measure on, keep lines to check.
+
+Memory is bounded by the distinct segments and the held-out text, not by the corpus.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from hanlm.artifact import read_manifest
+from hanlm.errors import InputError
+from hanlm.quarantine import Quarantine
+from hanlm.records import Document, read_documents
+from hanlm.text import in_valid_split
+from tokenizer.learn import WEIGHT_UNIT
+from tokenizer.pieces import Pieces, has_strong, segments
+
+HELD_OUT_FRACTION: Final = 0.02
+"""Share of a corpus without a valid split that is measured on instead of learned from: corpus build's default."""
+
+MAX_HELD_OUT_CHARS: Final = 400_000
+"""Held-out text per domain; 0.4 MB gave tokens per character to three digits."""
+
+MAX_CHECKED_CHARS: Final = 1_000_000
+"""Foreign lines, and text of the corpus, that the new tokenizer is compared on before it is written."""
+
+MAX_DOMAINS: Final = 64
+OTHER_DOMAINS: Final = "(other domains)"
+
+
+@dataclass(slots=True)
+class CorpusCount:
+    """What one pass over the corpus yields."""
+
+    segments: Counter[str] = field(default_factory=Counter[str])
+    """Segment -> weight in 1/WEIGHT_UNIT."""
+    held_out: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Domain -> documents that are measured on and not learned from."""
+    foreign_lines: dict[str, None] = field(default_factory=dict[str, None])
+    """Distinct lines without Han and CJK punctuation: their ids must not change."""
+    documents: list[str] = field(default_factory=list[str])
+    """Documents, spread over the corpus, on which SentencePiece and the fast tokenizer are compared."""
+    num_documents: int = 0
+    measured_on: str = ""
+    """Where ``held_out`` comes from, in words."""
+    _num_checked_chars: int = 0
+
+    @property
+    def num_chars(self) -> int:
+        """Characters to learn from, repetitions counted."""
+        return sum(len(segment) * weight for segment, weight in self.segments.items()) // WEIGHT_UNIT
+
+    def learn_from(self, document: Document, pieces: Pieces) -> None:
+        """Count a document's segments, and keep some of its text to check."""
+        self.num_documents += 1
+        for segment in segments(document.text, pieces):
+            self.segments[segment] += WEIGHT_UNIT
+        self._check_on(document.text)
+
+    def hold_out(self, document: Document) -> None:
+        """Keep a document to measure on, unless its domain has enough."""
+        known = document.domain in self.held_out or len(self.held_out) < MAX_DOMAINS
+        texts = self.held_out.setdefault(document.domain if known else OTHER_DOMAINS, [])
+        room = MAX_HELD_OUT_CHARS - sum(map(len, texts))
+        if room > 0 and document.text:
+            texts.append(document.text[:room])
+
+    def some_held_out(self) -> list[str]:
+        """Return one held-out document of each domain."""
+        return [texts[0] for texts in self.held_out.values() if texts]
+
+    def _check_on(self, text: str) -> None:
+        """Keep lines and, ever more sparsely, whole documents until there are enough."""
+        room = MAX_CHECKED_CHARS - self._num_checked_chars
+        if room <= 0 or len(text) > room:
+            return
+        for line in text.split("\n"):
+            if line and line not in self.foreign_lines and not has_strong(line):
+                self.foreign_lines[line] = None
+                self._num_checked_chars += len(line)
+        # The 1st, 2nd, 3rd, 5th, 7th ... document: every part of a corpus, early ones more densely.
+        if self.num_documents >= 1.2 ** min(len(self.documents), 200):
+            self.documents.append(text)
+            self._num_checked_chars += len(text)
+
+
+def count_corpus(paths: Sequence[Path], quarantine: Quarantine, pieces: Pieces) -> CorpusCount:
+    """Read every document once.
+
+    Corpus artifacts bring their own valid split; of other texts a share is held out by the hash of the
+    content. Where that leaves nothing to measure on, the training text itself is measured.
+
+    Raises:
+        InputError: If the texts cannot be read, or hold nothing new pieces could be learned from.
+    """
+    count = CorpusCount()
+    for path in paths:
+        is_corpus = is_corpus_artifact(path)
+        fraction = 0.0 if is_corpus and _has_valid_split(path) else HELD_OUT_FRACTION
+        for document in _documents(path, quarantine):
+            if fraction and in_valid_split(document.text, fraction):
+                count.hold_out(document)
+            else:
+                count.learn_from(document, pieces)
+        if is_corpus and not fraction:
+            for document in read_documents([path], quarantine, split="valid"):
+                count.hold_out(document)
+    if not count.segments:
+        raise InputError(
+            f"{', '.join(map(str, paths))} holds no Chinese to learn from ({count.num_documents} documents read); "
+            "expected text with Han characters: pass a Chinese corpus."
+        )
+    count.measured_on = "held-out documents"
+    if not any(has_strong(text) for texts in count.held_out.values() for text in texts):
+        _measure_on_training_text(count, paths)
+    return count
+
+
+def is_corpus_artifact(path: Path) -> bool:
+    """Say whether a path is a corpus that `hanlm corpus build` published."""
+    manifest = read_manifest(path) if path.is_dir() else None
+    return manifest is not None and manifest["kind"] == "corpus"
+
+
+def _has_valid_split(path: Path) -> bool:
+    manifest = read_manifest(path)
+    return manifest is not None and any(name.startswith("valid-") for name in manifest["files"])
+
+
+def _documents(path: Path, quarantine: Quarantine) -> Iterator[Document]:
+    # A line is unit enough: no segment crosses one, and one huge text file is then no huge document.
+    return read_documents([path], quarantine, txt_unit="line", split="train")
+
+
+def _measure_on_training_text(count: CorpusCount, paths: Sequence[Path]) -> None:
+    count.measured_on = "the training text itself (too little text to hold any out)"
+    for path in paths:
+        for document in _documents(path, Quarantine()):
+            count.hold_out(document)

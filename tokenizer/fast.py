@@ -1,0 +1,104 @@
+"""The same vocabulary as an explicit ``tokenizer.json``, which agrees with SentencePiece on every text.
+
+transformers' own conversion from ``tokenizer.model`` misorders merges of runs of spaces, and its class
+LlamaTokenizer replaces the normalizer; so everything is spelled out, for the class PreTrainedTokenizerFast.
+"""
+
+from typing import Any
+
+from tokenizer.base import NORMAL, Base
+from tokenizer.pieces import SPACE
+
+FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+
+
+def fast_tokenizer(base: Base, proto: Any) -> dict[str, Any]:
+    """Return the contents of ``tokenizer.json`` for an extended SentencePiece model."""
+    prepend = [{"type": "Prepend", "prepend": SPACE}] if proto.normalizer_spec.add_dummy_prefix else []
+    strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prepend else []
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": t.id, "content": t.content, **FLAGS, **t.options} for t in base.added_tokens],
+        "normalizer": {"type": "Sequence", "normalizers": [*prepend, _replace(" ", SPACE)]},
+        "pre_tokenizer": None,
+        "post_processor": base.post_processor or _post_processor(base),
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [_replace(SPACE, " "), {"type": "ByteFallback"}, {"type": "Fuse"}, *strip],
+        },
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": _content(base.special_tokens.get("unk_token")) or proto.trainer_spec.unk_piece,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": True,
+            "byte_fallback": True,
+            "ignore_merges": False,
+            "vocab": {piece.piece: i for i, piece in enumerate(proto.pieces)},
+            "merges": merges(proto),
+        },
+    }
+
+
+def merges(proto: Any) -> list[list[str]]:
+    """Return every split of every piece into two pieces, in the order in which SentencePiece merges.
+
+    SentencePiece takes the best score and, among equal scores, the leftmost pair. Pieces of one score (LLaMA's
+    runs of spaces) come longest first: a run then grows from its left end, as it does there.
+    """
+    scores = {p.piece: p.score for p in proto.pieces if p.type == NORMAL}
+    ranked = sorted(scores, key=lambda piece: (-scores[piece], -len(piece)))
+    return [
+        [piece[:cut], piece[cut:]]
+        for piece in ranked
+        for cut in range(1, len(piece))
+        if piece[:cut] in scores and piece[cut:] in scores
+    ]
+
+
+def tokenizer_config(base: Base) -> dict[str, Any]:
+    """Return ``tokenizer_config.json``: the base's, for the class that reads ``tokenizer.json`` as it is."""
+    dropped = ("added_tokens_decoder", "auto_map", "legacy", "sp_model_kwargs", "use_default_system_prompt", "backend")
+    kept = {k: v for k, v in base.tokenizer_config.items() if k not in dropped}
+    return kept | {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": kept.get("model_max_length", (base.config or {}).get("max_position_embeddings", 10**30)),
+        **{role: _content(token) for role, token in base.special_tokens.items() if role.endswith("_token")},
+    }
+
+
+def _post_processor(base: Base) -> dict[str, Any] | None:
+    """Return what puts the base's bos (and eos) around a text; LLaMA's default is bos alone."""
+    wanted = [
+        (role, base.tokenizer_config.get(f"add_{role}_token", default))
+        for role, default in (("bos", True), ("eos", False))
+    ]
+    names = {role: _content(base.special_tokens.get(f"{role}_token")) for role, on in wanted if on}
+    ids = {token.content: token.id for token in base.added_tokens}
+    names = {role: name for role, name in names.items() if name in ids}
+    if not names:
+        return None
+
+    def template(sequence: str, type_id: int) -> list[dict[str, Any]]:
+        middle = [{"Sequence": {"id": sequence, "type_id": type_id}}]
+        before = [{"SpecialToken": {"id": names["bos"], "type_id": type_id}}] if "bos" in names else []
+        after = [{"SpecialToken": {"id": names["eos"], "type_id": type_id}}] if "eos" in names else []
+        return [*before, *middle, *after]
+
+    tokens = {name: {"id": name, "ids": [ids[name]], "tokens": [name]} for name in names.values()}
+    single = template("A", 0)
+    pair = [*single, *template("B", 1)]
+    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}
+
+
+def _replace(old: str, new: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"String": old}, "content": new}
+
+
+def _content(token: Any) -> str:
+    """Return a special token's text, whether it is stored as text or as a record of its flags."""
+    return token.get("content", "") if isinstance(token, dict) else token or ""

@@ -1,0 +1,35 @@
+"""Compile a function with numba, keeping the machine code on disk wherever a folder can be written."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+
+def entry_jit[F: Callable[..., Any]](function: F) -> F:
+    """Return a function compiled for calls from Python and from compiled code."""
+    return _compiled(function)
+
+
+def inner_jit[F: Callable[..., Any]](function: F) -> F:
+    """Return a function compiled for calls from compiled code alone.
+
+    Leaving out the wrappers for Python (each unpacks every array of its arguments) halves the compilation.
+    """
+    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def _compiled[F: Callable[..., Any]](function: F, **options: bool) -> F:
+    """Compile without numba's runtime.
+
+    So nothing may be allocated, but no reference is counted either: on tuples of many arrays those atomic
+    additions took most of the time.
+
+    numba looks for a writable cache beside the source, then in the user's cache folder, and refuses to
+    decorate where neither can be written (a read-only container): there it is compiled anew in each process.
+    """
+    njit: Any = numba.njit
+    try:
+        return njit(cache=True, error_model="numpy", _nrt=False, **options)(function)
+    except RuntimeError:
+        return njit(error_model="numpy", _nrt=False, **options)(function)

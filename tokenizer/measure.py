@@ -1,0 +1,61 @@
+"""Tokens per character, before and after, per domain, and along the size curve."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizer.base import Base
+from tokenizer.count import CorpusCount
+from tokenizer.encode import SentencePiece
+from tokenizer.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class DomainMeasure:
+    """One domain's held-out text in tokens."""
+
+    num_chars: int
+    num_base_tokens: int
+    num_extended_tokens: int
+
+    def ratios(self) -> dict[str, float]:
+        """Return tokens per character of the ``base`` and the ``extended`` tokenizer."""
+        return {"base": self.num_base_tokens / self.num_chars, "extended": self.num_extended_tokens / self.num_chars}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Every domain, all of them together, and the size curve."""
+
+    domains: dict[str, DomainMeasure]
+    overall: DomainMeasure
+    size_curve: list[dict[str, Any]]
+    """``num_new_tokens`` and ``tokens_per_char`` by domain, as ``vocab_report.json`` holds it."""
+
+
+def measure(base: Base, proto: Any, corpus: CorpusCount, learned: Vocabulary, workers: int) -> Measure:
+    """Measure held-out documents, each tokenized as a whole.
+
+    The curve needs no further tokenizers: learning carried the held-out text along, and what a prefix of the
+    pieces saved on it is exactly what a tokenizer with that prefix saves (up to a few quotes beside Latin).
+    """
+    old, new = SentencePiece(base.proto, workers), SentencePiece(proto, workers)
+    domains = {
+        domain: DomainMeasure(sum(map(len, texts)), old.count(texts), new.count(texts))
+        for domain, texts in corpus.held_out.items()
+        if texts
+    }
+    totals = [
+        sum(getattr(m, name) for m in domains.values())
+        for name in ("num_chars", "num_base_tokens", "num_extended_tokens")
+    ]
+    rows = [(0, [0] * len(corpus.held_out)), *zip(learned.sizes, learned.saved.tolist(), strict=True)]
+    curve = [{"num_new_tokens": size, "tokens_per_char": _along(corpus, domains, saved)} for size, saved in rows]
+    return Measure(domains, DomainMeasure(*totals), curve)
+
+
+def _along(corpus: CorpusCount, domains: dict[str, DomainMeasure], saved: list[int]) -> dict[str, float]:
+    return {
+        domain: (domains[domain].num_base_tokens - count) / domains[domain].num_chars
+        for domain, count in zip(corpus.held_out, saved, strict=False)
+        if domain in domains
+    }

@@ -1,0 +1,116 @@
+"""The base's weights with rows for the new tokens, shard by shard."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from hanlm.errors import InputError
+from tokenizer.base import Base
+from tokenizer.rows import new_rows
+from tokenizer.safetensor_files import FLOAT_BYTES, read_header, read_rows, with_more_rows
+
+EMBEDDINGS: Final = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight")
+HEADS: Final = ("lm_head.weight", "embed_out.weight", "lm_head.bias")
+"""Ends of the names that model families give their vocabulary matrices."""
+
+INDEX: Final = "model.safetensors.index.json"
+
+_OWN = (
+    "README.md",
+    "manifest.json",
+    "vocab_report.json",
+    "vocab_report.html",
+    "quarantine.jsonl",
+    "config.json",
+    INDEX,
+)
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+_NOT_COPIED = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".gguf", ".msgpack", ".h5")
+
+
+def vocabulary_matrices(base: Base) -> dict[str, Path]:
+    """Return the names of the vocabulary matrices and the files that hold them.
+
+    Raises:
+        InputError: If there are none, one is quantised, or one has another number of rows than the configuration.
+    """
+    assert base.config is not None
+    found: dict[str, Path] = {}
+    for path in sorted(base.path.glob("*.safetensors")):
+        for name, entry in read_header(path)[0].items():
+            if not name.endswith((*EMBEDDINGS, *HEADS)):
+                continue
+            if entry["dtype"] not in FLOAT_BYTES:
+                raise InputError(
+                    f"{path}: {name} is quantised ({entry['dtype']}); extend the original weights instead."
+                )
+            if entry["shape"][0] != base.config["vocab_size"]:
+                raise InputError(
+                    f"{path}: {name} has {entry['shape'][0]} rows but config.json says vocab_size "
+                    f"{base.config['vocab_size']}; expected the same: restore the base from its source."
+                )
+            found[name] = path
+    if not any(name.endswith(EMBEDDINGS) for name in found):
+        raise InputError(f"{base.path} has no matrix named *.{EMBEDDINGS[0]}; expected a LLaMA-like model.")
+    if not base.config.get("tie_word_embeddings", False) and not any(name.endswith(HEADS) for name in found):
+        raise InputError(f"{base.path} says its embeddings are not tied but holds no lm_head.weight; restore the base.")
+    return found
+
+
+def write_model(base: Base, folder: Path, parents: Sequence[Sequence[int]], multiple: int, seed: int) -> int:
+    """Write weights, configuration and the base's other files; returns the padded vocabulary size."""
+    assert base.config is not None
+    matrices = vocabulary_matrices(base)
+    num_tokens = base.num_tokens + len(parents)
+    num_padded = -(-max(num_tokens, base.config["vocab_size"]) // multiple) * multiple
+    for path in sorted(base.path.glob("*.safetensors")):
+        extra: dict[str, Any] = {}
+        for name in (name for name, file in matrices.items() if file == path):
+            rows = new_rows(read_rows(path, name), base.num_tokens, parents, num_padded, seed)
+            extra[name] = rows
+        if extra:
+            with_more_rows(path, folder / path.name, extra, keep_rows=base.num_tokens)
+        else:
+            shutil.copyfile(path, folder / path.name)
+    _copy_other_files(base, folder)
+    _write_json(folder / "config.json", base.config | {"vocab_size": num_padded})
+    _write_index(base, folder)
+    return num_padded
+
+
+def _copy_other_files(base: Base, folder: Path) -> None:
+    for path in sorted(base.path.iterdir()):
+        if path.is_file() and path.name not in (*_OWN, *_TOKENIZER) and not path.name.endswith(_NOT_COPIED):
+            shutil.copyfile(path, folder / path.name)
+
+
+def _write_index(base: Base, folder: Path) -> None:
+    """Write the index of a sharded model with its new total size."""
+    if not (base.path / INDEX).is_file():
+        return
+    index = json.loads((base.path / INDEX).read_text(encoding="utf-8"))
+    sizes, parameters = 0, 0
+    for path in folder.glob("*.safetensors"):
+        for name, entry in read_header(path)[0].items():
+            if name != "__metadata__":
+                sizes += entry["data_offsets"][1] - entry["data_offsets"][0]
+                count = 1
+                for extent in entry["shape"]:
+                    count *= extent
+                parameters += count
+    index["metadata"] = index.get("metadata", {}) | {"total_size": sizes}
+    if "total_parameters" in index["metadata"]:
+        index["metadata"]["total_parameters"] = parameters
+    _write_json(folder / INDEX, index)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,44 @@
+"""A lexicon prior: the words of jieba's dictionary as weighted segments beside the corpus.
+
+A corpus of some domains misses everyday words of the others; on 37 MB the prior cost 3.5% more tokens in domain and
+saved 5.8% out of domain.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Literal
+
+from hanlm.errors import ConfigError
+from tokenizer.learn import MAX_PIECE_CHARS, WEIGHT_UNIT
+from tokenizer.pieces import segments
+
+type Prior = Literal["jieba", "none"]
+
+MAX_WEIGHT: Final = 0.1
+"""Occurrences that one count of the dictionary is worth beside a large corpus."""
+
+MAX_SHARE: Final = 0.7
+"""Largest weight of the dictionary beside the corpus, by characters: what 0.1 comes to on 58 MB. Without this
+bound the dictionary would outweigh a corpus of a few megabytes tenfold."""
+
+
+def jieba_segments(num_corpus_chars: int) -> dict[str, int]:
+    """Return the dictionary's words with their weights in 1/WEIGHT_UNIT, beside a corpus of so many characters.
+
+    Raises:
+        ConfigError: If jieba is not installed.
+    """
+    words = {word: count for word, count in _dictionary().items() if segments(word, "han") == [word]}
+    num_chars = sum(len(word) * count for word, count in words.items())
+    weight = WEIGHT_UNIT * min(MAX_WEIGHT, MAX_SHARE * num_corpus_chars / num_chars)
+    weighted = {word: round(count * weight) for word, count in words.items() if len(word) <= MAX_PIECE_CHARS}
+    return {word: count for word, count in weighted.items() if count}
+
+
+def _dictionary() -> dict[str, int]:
+    """Return word -> count; the file is found without importing jieba, which takes half a second."""
+    spec = find_spec("jieba")
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError("--prior jieba needs the package jieba; install it or pass --prior none.")
+    lines = (Path(spec.submodule_search_locations[0]) / "dict.txt").read_text(encoding="utf-8").splitlines()
+    return {word: int(count) for word, count, *_ in (line.split(" ") for line in lines)}

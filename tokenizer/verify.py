@@ -1,0 +1,156 @@
+"""What must hold before a tokenizer is written: nothing dead, nothing changed, two forms that agree."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from hanlm.errors import HanLMError
+from tokenizer.base import Base
+from tokenizer.encode import Fast, SentencePiece
+from tokenizer.pieces import SPACE, has_strong
+from tokenizer.spm import without_dummy_prefix
+
+PROBE: Final = (
+    "The quick brown fox jumps over the lazy dog; it's 7:45 p.m., isn't it? “Yes,” she said — quietly.",
+    "  leading spaces,   inner    spaces,\ttabs and trailing ones   ",
+    "def area(r: float) -> float:\n    return 3.14159 * r ** 2  # a comment\n\n\nprint(area(2))",
+    "for (int i = 0; i < n; ++i) { sum += a[i] * b[n - i]; } /* done */",
+    '{"id": 17, "tags": ["a", "b"], "ratio": 0.25, "url": "https://example.org/?q=x&y=1#top"}',
+    "0 1 12 123 1234 12345 1,234,567.89 -40 °C 6.02e23 1/2 50% $9.99 €20 £5 №7 0xDEADBEEF 2024-02-29",
+    "Où est l'été ? Größe, Straße, mañana, ação, Ðe, İstanbul, Łódź, naïve, coöperate",
+    "Съешь ещё этих мягких французских булок, да выпей чаю. Ελληνικά: ξεσκεπάζω την ψυχοφθόρα βδελυγμία.",
+    "שלום עולם مرحبا بالعالم سلام दुनिया สวัสดีชาวโลก გამარჯობა Բարեւ",
+    "안녕하세요 세계 ひらがな カタカナ ﾊﾝｶｸ ٠١٢٣ ０１２３ＡＢＣａｂｃ",
+    "emoji 😀👩‍👩‍👧‍👦🇨🇳 ✓ → ∑∫√∞ ≤≥ ½ ™ © \u00a0\u200b\ufeff\u3000 \ue000\U0010ffff",
+    "a\u0000b \u0001\u001f\u007f \r\n \u2028 e\u0301 ﬁ Ⅳ ① ㎏",
+)
+"""Our own lines: prose, code, numbers, other scripts, signs, controls; none of it Chinese."""
+
+CHINESE_PROBE: Final = (
+    "中文和 English 混排，数字123也在；他说：“好的……”——然后离开了。",
+    "　　全角空格开头。「繁體中文」『引號』（括號）【方頭】《書名》、頓號～",
+    "龘靐齉爩 𠮷𡈽𪚥 〇々 㐀䶵 﨎 哈哈哈哈哈哈哈 。。。。。。 ！！！？？？",
+    "第 一 章  空 格   很 多\n\n\n换行\t制表。 End.",
+)
+
+
+class VerificationError(HanLMError):
+    """The new tokenizer breaks a promise; nothing was written."""
+
+
+@dataclass(slots=True)
+class Verification:
+    """Failures by kind (all zero in what is published), and how much was checked."""
+
+    dead_tokens: int = 0
+    changed_lines: int = 0
+    sentencepiece_fast_mismatches: int = 0
+    round_trip_failures: int = 0
+    num_tokens_checked: int = 0
+    num_foreign_lines: int = 0
+    num_texts: int = 0
+    num_chars: int = 0
+    examples: list[str] = field(default_factory=list[str])
+    """The first few failures, in words."""
+
+    def require_clean(self) -> None:
+        """Raise ``VerificationError`` if anything failed."""
+        failures = {
+            "dead tokens": self.dead_tokens,
+            "changed non-Chinese lines": self.changed_lines,
+            "texts where SentencePiece and the fast tokenizer differ": self.sentencepiece_fast_mismatches,
+            "round trips lost": self.round_trip_failures,
+        }
+        if any(failures.values()):
+            counts = ", ".join(f"{count} {name}" for name, count in failures.items() if count)
+            raise VerificationError(
+                f"expected a tokenizer without a fault, got {counts} ({'; '.join(self.examples[:3])}); nothing was "
+                "written: a base whose pieces share one score (an earlier merge with score 0) cannot be extended; "
+                "pass the original base."
+            )
+
+    def as_report(self) -> dict[str, Any]:
+        """Return the figures for ``vocab_report.json``."""
+        return asdict(self)
+
+    def note(self, kind: str, text: str) -> None:
+        """Keep a failure as an example."""
+        if len(self.examples) < 20:
+            self.examples.append(f"{kind}: {text[:80]!r}")
+
+
+def verify(
+    base: Base,
+    proto: Any,
+    fast_json: dict[str, Any],
+    *,
+    foreign_lines: Sequence[str],
+    documents: Sequence[str],
+    seed: int = 0,
+    workers: int = 1,
+) -> Verification:
+    """Check an extended tokenizer on the built-in probe, random strings, and text of the corpus.
+
+    Args:
+        base: What was extended.
+        proto: The extended SentencePiece model.
+        fast_json: The extended ``tokenizer.json``.
+        foreign_lines: Lines without Han and CJK punctuation.
+        documents: Any texts.
+        seed: Of the random strings.
+        workers: Threads.
+    """
+    result = Verification()
+    old, new, fast = SentencePiece(base.proto, workers), SentencePiece(proto, workers), Fast(fast_json)
+    pieces = [proto.pieces[i].piece for i in range(base.num_tokens, len(proto.pieces))]
+    _check_dead(result, proto, fast, pieces, base.num_tokens)
+    probe = [*PROBE, *random_strings(seed), *(" " * n + "x" for n in range(1, 40))]
+    spelled = [token.content for token in base.added_tokens]
+    foreign = [line for line in [*probe, *foreign_lines] if not has_strong(line)]
+    texts = [*probe, *CHINESE_PROBE, *pieces[::7], *foreign_lines, *documents]
+    # A text that spells a special token follows transformers, which cuts it out; SentencePiece does not.
+    texts = [text for text in texts if text and not any(token in text for token in spelled)]
+    result.num_foreign_lines, result.num_texts = len(foreign), len(texts)
+    result.num_chars = sum(map(len, texts))
+    for line, a, b in zip(foreign, old.encode(foreign), new.encode(foreign), strict=True):
+        if a != b:
+            result.changed_lines += 1
+            result.note("changed", line)
+    _check_texts(result, old, new, fast, texts)
+    return result
+
+
+def random_strings(seed: int, count: int = 300) -> list[str]:
+    """Return strings of random code points, without Han, CJK punctuation and surrogates."""
+    draw = random.Random(seed)
+    ranges = ((0x20, 0x7E), (0x00, 0x24F), (0x370, 0x5FF), (0x900, 0xDFF), (0x2000, 0x2BFF), (0xAC00, 0xD7A3))
+    ranges += ((0x3040, 0x30FF), (0xE000, 0xF8FF), (0x1F300, 0x1FAFF), (0x20, 0x10FFFF))
+
+    def char(low: int, high: int) -> str:
+        point = draw.randint(low, high)
+        return " " if 0xD800 <= point <= 0xDFFF or has_strong(chr(point)) else chr(point)
+
+    return ["".join(char(*draw.choice(ranges[: 1 + i % 10])) for _ in range(1 + i % 50)) for i in range(count)]
+
+
+def _check_dead(result: Verification, proto: Any, fast: Fast, pieces: list[str], first_id: int) -> None:
+    """Every new piece must be what its own text is tokenized to, in both forms."""
+    bare = SentencePiece(without_dummy_prefix(proto), 1)
+    by_spm = bare.encode([piece.replace(SPACE, " ") for piece in pieces])
+    for i, (piece, ids) in enumerate(zip(pieces, by_spm, strict=True), first_id):
+        if ids != [i] or fast.encode_bare(piece) != [i]:
+            result.dead_tokens += 1
+            result.note("dead", piece)
+    result.num_tokens_checked = len(pieces)
+
+
+def _check_texts(result: Verification, old: SentencePiece, new: SentencePiece, fast: Fast, texts: list[str]) -> None:
+    old_ids, new_ids, fast_ids = old.encode(texts), new.encode(texts), fast.encode(texts)
+    for text, a, b, c in zip(texts, old_ids, new_ids, fast_ids, strict=True):
+        if b != c:
+            result.sentencepiece_fast_mismatches += 1
+            result.note("mismatch", text)
+        if old.decode(a) == text and not (new.decode(b) == text == fast.decode(c)):
+            result.round_trip_failures += 1
+            result.note("round trip", text)

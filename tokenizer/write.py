@@ -1,0 +1,43 @@
+"""The tokenizer's files, and the model's card."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hanlm.models import write_model_card
+from tokenizer.base import Base
+from tokenizer.count import CorpusCount
+from tokenizer.fast import tokenizer_config
+
+
+def write_tokenizer(base: Base, proto: Any, fast: dict[str, Any], folder: Path) -> None:
+    """Write ``tokenizer.model``, ``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
+
+    A chat template is kept. ``added_tokens.json`` is not needed: ``tokenizer.json`` holds them all.
+    """
+    (folder / "tokenizer.model").write_bytes(proto.SerializeToString())
+    _write_json(folder / "tokenizer.json", fast)
+    _write_json(folder / "tokenizer_config.json", tokenizer_config(base))
+    _write_json(folder / "special_tokens_map.json", base.special_tokens)
+    template = base.path / "chat_template.jinja"
+    if template.is_file():
+        shutil.copyfile(template, folder / template.name)
+
+
+def write_card(base: Base, folder: Path, corpus: CorpusCount, num_new: int) -> None:
+    """Write the model card; the new rows are untrained, and it says so."""
+    write_model_card(
+        folder,
+        title=f"{base.path.name} with {num_new} Chinese tokens",
+        base=base.path,
+        body=(
+            f"The vocabulary of `{base.path.name}` ({base.num_tokens} tokens) with {num_new} pieces learned from "
+            f"{corpus.num_documents} documents by HanLM's `extend-vocab`. The new rows are initialised, not trained: "
+            "continue pretraining before use. `vocab_report.html` shows the pieces and what they save."
+        ),
+    )
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
