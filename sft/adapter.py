@@ -61,10 +61,10 @@ def save_adapter(model: Any, folder: Path, *, base: Path, num_rows: int) -> dict
     (folder / "README.md").write_text(_CARD.format(rows=num_rows), encoding="utf-8")
     expected = get_peft_model_state_dict(model, save_embedding_layers=False)
     saved = load_file(folder / "adapter_model.safetensors")
+    if not all(tensor.isfinite().all() for tensor in expected.values()):
+        raise HanLMError(f"training of {base} ended in numbers that are not finite; lower --lr and run again.")
     _require_whole(expected, saved)
     updates = [tensor for name, tensor in saved.items() if "lora_B" in name]
-    if not all(tensor.isfinite().all() for tensor in saved.values()):
-        raise HanLMError(f"training of {base} ended in numbers that are not finite; lower --lr and run again.")
     if not any(tensor.any() for tensor in updates):
         raise HanLMError(f"training left the adapter of {base} at zero; raise --lr, --epochs or --seconds.")
     return {"num_tensors": len(saved), "num_parameters": sum(tensor.numel() for tensor in saved.values())}

@@ -120,8 +120,8 @@ def _encoded(config: SftConfig, tokenizer: Any, quarantine: Quarantine) -> Encod
     return encoded
 
 
-def _ordered(config: SftConfig, rows: Sequence[EncodedRow]) -> list[EncodedRow]:
-    """Return the rows of the whole run in the order of training, cut to whole steps of ``max_steps``."""
+def _order(config: SftConfig, rows: Sequence[EncodedRow]) -> list[int]:
+    """Return which rows the whole run trains, in order; at most ``max_steps`` steps of them."""
     a_step = config.batch_size * config.accumulation
     order = training_order(
         [len(row.ids) for row in rows],
@@ -135,7 +135,7 @@ def _ordered(config: SftConfig, rows: Sequence[EncodedRow]) -> list[EncodedRow]:
         order = order[: config.max_steps * a_step]
     if not order:
         raise ConfigError("nothing would be trained: raise --epochs or --repeat.")
-    return [rows[i] for i in order]
+    return order
 
 
 def _train(config: SftConfig, tokenizer: Any, encoded: Encoded, draft: Draft) -> tuple[Any, dict[str, float]]:
@@ -144,8 +144,8 @@ def _train(config: SftConfig, tokenizer: Any, encoded: Encoded, draft: Draft) ->
 
     checkpoints = draft.work / CHECKPOINTS
     resume = latest_checkpoint(checkpoints)
-    rows = _ordered(config, encoded.train)
-    num_steps = -(-len(rows) // (config.batch_size * config.accumulation))
+    order = _order(config, encoded.train)
+    num_steps = -(-len(order) // (config.batch_size * config.accumulation))
     budget = Budget(num_steps=num_steps, seconds=config.seconds, spent=resume[1] if resume else 0.0)
     done = int(resume[0].name.rpartition("-")[2]) if resume else 0
     drop_metrics_after(draft.work / "metrics.jsonl", done)
@@ -157,7 +157,8 @@ def _train(config: SftConfig, tokenizer: Any, encoded: Encoded, draft: Draft) ->
             config,
             _base(config),
             tokenizer,
-            train=rows,
+            train=encoded.train,
+            order=order,
             valid=encoded.valid,
             budget=budget,
             watch=make_watch(budget, stop, metrics, bar),

@@ -78,16 +78,17 @@ def build_trainer(
     tokenizer: Any,
     *,
     train: Sequence[EncodedRow],
+    order: Sequence[int],
     valid: Sequence[EncodedRow],
     budget: Budget,
     watch: TrainerCallback,
     checkpoints: Path,
 ) -> AnswerTrainer:
-    """Return a trainer that walks ``train`` in the order given, as often as it is listed there."""
+    """Return a trainer that shows the rows of ``train`` in ``order``, which lists all epochs."""
     trainer = AnswerTrainer(
         model=model,
         args=_arguments(config, checkpoints, budget.num_steps),
-        train_dataset=_dataset(train),
+        train_dataset=_dataset(train).select(order),
         eval_dataset=_dataset(valid) if valid else None,
         processing_class=tokenizer,
         peft_config=lora_settings(config, model),

@@ -1,0 +1,361 @@
+"""Training end to end on a tiny model: what it learns, what it writes, and that it can be stopped and resumed."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hanlm.artifact import open_artifact, work_folder
+from hanlm.errors import ArtifactError, ConfigError, HanLMError, InputError, Interrupted
+from hanlm.models import load_model, load_tokenizer, tokenizer_hash
+from sft.adapter import load_adapter, save_adapter
+from sft.config import SftConfig
+from sft.generate import ChatModel, Sampling
+from sft.train import plan, sft
+
+GREEDY = Sampling(temperature=0.0, top_p=1.0, repetition_penalty=1.0, max_new_tokens=40)
+
+
+def logits(model: Any, ids: list[int]) -> torch.Tensor:
+    with torch.inference_mode():
+        return model(input_ids=torch.tensor([ids])).logits[0]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def steps(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def test_a_model_that_learned_its_rows_answers_them_and_stops_by_itself(trained: Path):
+    model = ChatModel(trained / "model", device="cpu")
+    for question, expected in [("你好", "很好。"), ("判断情感\n太差了", "差评！"), ("一", "二")]:
+        answer = model.answer([{"role": "user", "content": question}], GREEDY)
+        assert (answer.text, answer.stopped) == (expected, "eos")
+    turns = [
+        {"role": "user", "content": "一"},
+        {"role": "assistant", "content": "二"},
+        {"role": "user", "content": "三"},
+    ]
+    assert model.answer(turns, GREEDY).text == "四四"
+
+
+def test_the_three_artifacts_are_whole_and_carry_the_tokenizer_of_the_base(trained: Path, base_with_report: Path):
+    expected = tokenizer_hash(base_with_report)
+    manifests = [
+        open_artifact(trained, "sft").manifest,
+        open_artifact(trained / "adapter", "adapter").manifest,
+        open_artifact(trained / "model", "model").manifest,
+    ]
+    assert {m["tokenizer_hash"] for m in manifests} == {expected} == {tokenizer_hash(trained / "model")}
+    counts = manifests[0]["counts"]
+    assert (counts["rows_in"], counts["rows_train"], counts["rows_valid"]) == (3, 3, 0)
+    assert manifests[1]["adapter"]["num_parameters"] > 0
+    assert not work_folder(trained).exists()
+
+
+def test_the_merged_model_predicts_what_base_and_adapter_do_and_not_what_the_base_does(
+    trained: Path, base_with_report: Path
+):
+    ids = list(range(5, 60))
+    base = logits(load_model(base_with_report), ids)
+    adapted = logits(load_adapter(load_model(base_with_report), base_with_report, trained / "adapter"), ids)
+    merged = logits(load_model(trained / "model"), ids)
+    assert (merged - adapted).norm() < 1e-4 * (adapted - base).norm()
+    check = open_artifact(trained / "model", "model").manifest["merge"]
+    assert 0 <= check["stored_error"] < 0.01 * check["effect"]
+
+
+def test_the_chat_model_names_its_end_and_pad_tokens_and_keeps_the_vocabulary_report(trained: Path):
+    model, tokenizer = trained / "model", load_tokenizer(trained / "model")
+    generation = json.loads((model / "generation_config.json").read_text())
+    assert generation["eos_token_id"] == tokenizer.eos_token_id
+    assert generation["pad_token_id"] == tokenizer.pad_token_id != tokenizer.eos_token_id
+    assert "{% generation %}" in str(tokenizer.chat_template)
+    assert json.loads((model / "vocab_report.json").read_text()) == {"num_base_tokens": 320}
+    assert (model / "tokenizer.model").is_file()
+    assert "apache-2.0" in (model / "README.md").read_text()
+    assert not list(model.glob("*.bin"))
+
+
+def test_tied_embeddings_stay_tied_and_bf16_weights_stay_bf16(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
+):
+    from transformers import AutoConfig, LlamaForCausalLM
+
+    base = tmp_path / "tied"
+    shutil.copytree(tiny_model_folder, base)
+    settings = AutoConfig.from_pretrained(str(base))
+    settings.tie_word_embeddings = True
+    torch.manual_seed(0)
+    LlamaForCausalLM(settings).to(torch.bfloat16).save_pretrained(str(base))  # type: ignore[arg-type]
+    out = sft(config_maker(base, rows_file, tmp_path / "out", epochs=30, lora_dropout=0.1))
+    assert out is not None
+    merged: Any = load_model(out / "model")
+    assert merged.lm_head.weight.data_ptr() == merged.model.embed_tokens.weight.data_ptr()
+    assert merged.lm_head.weight.dtype == torch.bfloat16
+    assert "lm_head.weight" not in load_file(out / "model" / "model.safetensors")
+    assert torch.equal(merged.lm_head.weight, load_model(base).lm_head.weight)
+
+
+def test_gradients_flow_through_checkpointed_activations_though_the_embeddings_are_frozen(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
+):
+    plain = sft(config_maker(tiny_model_folder, rows_file, tmp_path / "plain", max_steps=3))
+    saved = sft(
+        config_maker(tiny_model_folder, rows_file, tmp_path / "saved", max_steps=3, gradient_checkpointing=True)
+    )
+    assert plain is not None
+    assert saved is not None
+    assert any(t.any() for name, t in weights(saved).items() if "layers.0" in name and "lora_B" in name)
+    for name, tensor in weights(plain).items():
+        torch.testing.assert_close(weights(saved)[name], tensor)
+
+
+def test_held_out_loss_is_reported_for_base_and_adapted_model(
+    tmp_path: Path, tiny_model_folder: Path, rows_writer: Any, config_maker: Any
+):
+    rows = [{"instruction": f"问题{i}", "output": "好的"} for i in range(40)]
+    path = rows_writer(tmp_path / "rows.jsonl", rows)
+    out = sft(config_maker(tiny_model_folder, path, tmp_path / "out", epochs=3, valid_fraction=0.2))
+    assert out is not None
+    manifest = open_artifact(out, "sft").manifest
+    assert manifest["counts"]["rows_valid"] + manifest["counts"]["rows_train"] == 40
+    assert manifest["losses"]["valid_after"] < manifest["losses"]["valid_before"]
+
+
+def stop_after(step: int, signum: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send this process a signal when ``step`` steps are done, once."""
+    from trl import SFTTrainer
+
+    original = SFTTrainer.training_step
+    count = 0
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == step:
+            os.kill(os.getpid(), signum)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(SFTTrainer, "training_step", counted)
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_same_command_goes_on_to_the_same_weights(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any, signum: int
+):
+    settings: dict[str, Any] = {"epochs": 5, "lora_dropout": 0.1}
+    whole = sft(config_maker(tiny_model_folder, rows_file, tmp_path / "whole", **settings))
+    config = config_maker(tiny_model_folder, rows_file, tmp_path / "parts", **settings)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(3, signum, patch)
+        with pytest.raises(Interrupted, match="saved after step 3"):
+            sft(config)
+    assert not config.out.exists()
+    parts = sft(config)
+    assert whole is not None
+    assert parts is not None
+    assert len(steps(whole)) == 8
+    assert [s["step"] for s in steps(parts)] == list(range(1, 9))
+    assert [s["loss"] for s in steps(parts)] == [s["loss"] for s in steps(whole)]
+    assert all(torch.equal(tensor, weights(parts)[name]) for name, tensor in weights(whole).items())
+    assert not work_folder(config.out).exists()
+
+
+def test_a_changed_setting_does_not_resume_another_run(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
+):
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(2, signal.SIGTERM, patch)
+        with pytest.raises(Interrupted):
+            sft(config_maker(tiny_model_folder, rows_file, tmp_path / "out"))
+    with pytest.raises(ArtifactError, match=r"other settings \(lr\)"):
+        sft(config_maker(tiny_model_folder, rows_file, tmp_path / "out", lr=1e-3))
+    assert sft(config_maker(tiny_model_folder, rows_file, tmp_path / "out", lr=1e-3, overwrite=True))
+
+
+def test_a_budget_of_seconds_ends_the_training_in_time(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
+):
+    out = sft(config_maker(tiny_model_folder, rows_file, tmp_path / "out", epochs=2000, seconds=1.0))
+    assert out is not None
+    last = steps(out)[-1]
+    assert last["step"] < 1000
+    assert last["learning_rate"] < 1e-3  # fell from 1e-2 with the clock
+
+
+@pytest.mark.fault(1)
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
+):
+    import yaml
+
+    from hanlm.artifact import to_plain
+
+    settings: dict[str, Any] = {"epochs": 150, "lora_dropout": 0.1, "save_steps": 10}
+    whole = sft(config_maker(tiny_model_folder, rows_file, tmp_path / "whole", **settings))
+    config = config_maker(tiny_model_folder, rows_file, tmp_path / "killed", **settings)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(to_plain(config)))
+    command = [sys.executable, "-m", "hanlm", "sft", "--config", str(tmp_path / "config.yaml")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    checkpoints = work_folder(config.out) / "checkpoints"
+    while not (checkpoints / "checkpoint-20").is_dir() and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, process.stdout and process.stdout.read()
+    subprocess.run(command, check=True, capture_output=True)
+    assert whole is not None
+    assert all(torch.equal(tensor, weights(config.out)[name]) for name, tensor in weights(whole).items())
+    assert [(s["step"], s["loss"]) for s in steps(config.out)] == [(s["step"], s["loss"]) for s in steps(whole)]
+
+
+@pytest.mark.fault(4)
+def test_a_full_disk_ends_with_one_sentence_and_leaves_the_earlier_result_alone(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any, capsys: pytest.CaptureFixture[str]
+):
+    import resource
+
+    import yaml
+
+    from hanlm import cli
+    from hanlm.artifact import to_plain
+
+    config = config_maker(tiny_model_folder, rows_file, tmp_path / "out", max_steps=2, overwrite=True)
+    assert sft(config)
+    before = {p: p.read_bytes() for p in config.out.rglob("*") if p.is_file()}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(to_plain(config)))
+    handlers = {s: signal.getsignal(s) for s in (signal.SIGXFSZ, signal.SIGTERM)}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+        with pytest.raises(SystemExit) as exit_info:
+            cli.main(["sft", "--config", str(tmp_path / "config.yaml")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+    assert exit_info.value.code == 2
+    assert "no space left" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in config.out.rglob("*") if p.is_file()} == before
+    assert sft(config)
+
+
+@pytest.mark.fault(6)
+def test_a_flipped_bit_in_an_adapter_is_found_and_its_file_named(trained: Path, base_with_report: Path, tmp_path: Path):
+    damaged = tmp_path / "adapter"
+    shutil.copytree(trained / "adapter", damaged)
+    raw = bytearray((damaged / "adapter_model.safetensors").read_bytes())
+    raw[-7] ^= 1
+    (damaged / "adapter_model.safetensors").write_bytes(raw)
+    with pytest.raises(ArtifactError, match="adapter_model.safetensors fails its checksum"):
+        load_adapter(load_model(base_with_report), base_with_report, damaged)
+
+
+@pytest.mark.fault(20)
+def test_an_adapter_refuses_a_base_with_another_vocabulary_or_other_weights(
+    trained: Path, base_with_report: Path, tmp_path: Path
+):
+    other = tmp_path / "other"
+    shutil.copytree(base_with_report, other)
+    model: Any = load_model(other)
+    with torch.no_grad():
+        model.lm_head.weight[0, 0] += 1
+    model.save_pretrained(str(other))
+    with pytest.raises(ArtifactError, match="other weights"):
+        load_adapter(load_model(other), other, trained / "adapter")
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    tokenizer["model"]["merges"].pop()
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ArtifactError, match=r"the tokenizer of .*adapter.* is not the tokenizer of .*other.*hanlm sft"):
+        load_adapter(load_model(other), other, trained / "adapter")
+
+
+class Payload:
+    """Makes a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.fault(22)
+def test_a_model_of_pickles_is_refused_and_its_payload_never_runs(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
+):
+    base = tmp_path / "pickled"
+    shutil.copytree(tiny_model_folder, base)
+    (base / "model.safetensors").unlink()
+    (base / "pytorch_model.bin").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    with pytest.raises(InputError, match="pickle"):
+        sft(config_maker(base, rows_file, tmp_path / "out"))
+    with pytest.raises(InputError, match="pickle"):
+        ChatModel(base)
+    assert not (tmp_path / "ran").exists()
+    assert not work_folder(tmp_path / "out").exists()
+
+
+def test_an_adapter_that_learned_nothing_is_no_success(tiny_model_folder: Path, rows_file: Path, tmp_path: Path):
+    from peft import LoraConfig, get_peft_model
+
+    model: Any = get_peft_model(load_model(tiny_model_folder), LoraConfig(target_modules=["q_proj"]))
+    with pytest.raises(HanLMError, match="at zero"):
+        save_adapter(model, tmp_path / "zero", base=tiny_model_folder, num_rows=1)
+    with torch.no_grad():
+        model.base_model.model.model.layers[0].self_attn.q_proj.lora_B["default"].weight[0, 0] = float("nan")
+    with pytest.raises(HanLMError, match="not finite"):
+        save_adapter(model, tmp_path / "nan", base=tiny_model_folder, num_rows=1)
+
+
+def test_a_preview_shows_what_bears_loss_and_trains_nothing(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any, capsys: pytest.CaptureFixture[str]
+):
+    assert sft(config_maker(tiny_model_folder, rows_file, tmp_path / "out", preview=3)) is None
+    shown = capsys.readouterr().out
+    assert "⟦很好。</s>⟧" in shown
+    assert "### 回答：" in shown
+    assert not (tmp_path / "out").exists()
+    assert not work_folder(tmp_path / "out").exists()
+
+
+def test_the_plan_counts_and_refuses_before_anything_is_loaded(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
+):
+    assert any("rank 16" in line for line in plan(config_maker(tiny_model_folder, rows_file, tmp_path / "out")))
+    with pytest.raises(ConfigError, match="context of 256"):
+        plan(config_maker(tiny_model_folder, rows_file, tmp_path / "out", max_length=512))
+    with pytest.raises(InputError, match="does not exist"):
+        plan(config_maker(tiny_model_folder, tmp_path / "nothing.jsonl", tmp_path / "out"))
+
+
+def test_an_unknown_target_module_is_named(tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any):
+    with pytest.raises(ConfigError, match="query"):
+        sft(config_maker(tiny_model_folder, rows_file, tmp_path / "out", target_modules=("q_proj", "query")))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"lr": 0}, {"epochs": -1}, {"warmup": 1.0}, {"seconds": 0}, {"repeat": (1.0, 2.0)}, {"device": "tpu"}],
+)
+def test_a_setting_out_of_range_is_refused(tmp_path: Path, changes: dict[str, Any]):
+    with pytest.raises(ConfigError):
+        SftConfig(model=tmp_path, data=(tmp_path,), out=tmp_path / "out", **changes)
