@@ -38,7 +38,9 @@ def bars(
             x=list(values),
             orientation="h",
             marker_color=colors[i] if colors else color(i),
-            error_x={"type": "data", "array": above, "arrayminus": below, "thickness": 1.3, "width": 3},
+            error_x={"type": "data", "array": above, "arrayminus": below, "thickness": 1.3, "width": 3}
+            if intervals
+            else None,
             text=["" if value is None else f"{value:.{digits}f}" for value in values],
             # Beside a short bar there is room for its number, unless a whisker is drawn there.
             textposition="inside" if intervals else "auto",

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+_SPACE = "▁"  # how SentencePiece writes a space, also the one it puts before every text
+
 
 def segment(tokenizer_folder: Path, sentence: str) -> list[str] | None:
     """Return the pieces of a sentence, bytes as ``<0xE4>``; None where the folder has no ``tokenizer.json``."""
@@ -11,9 +13,15 @@ def segment(tokenizer_folder: Path, sentence: str) -> list[str] | None:
     if not file.is_file():
         return None
     encoding = Tokenizer.from_file(str(file)).encode(sentence, add_special_tokens=False)
-    # Byte-level vocabularies spell their tokens in letters of their own, so the text is shown, not the token.
-    pieces = [
-        token if token.startswith("<0x") else sentence[begin:end]
+    return [
+        _shown(token, sentence[begin:end])
         for token, (begin, end) in zip(encoding.tokens, encoding.offsets, strict=True)
     ]
-    return [piece for piece in pieces if piece]
+
+
+def _shown(token: str, covered: str) -> str:
+    if token.startswith("<0x") or token == _SPACE:
+        return token
+    plain = token.replace(_SPACE, " ")
+    # Byte-level vocabularies spell their tokens in letters of their own: there the text covered is shown instead.
+    return plain if plain.strip() == covered.strip() else covered
