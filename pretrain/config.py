@@ -1,6 +1,6 @@
 """Configuration of `hanlm pretrain`: declared once, for flags, YAML and the manifest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,18 +10,16 @@ from cyclopts import Parameter
 from hanlm.errors import ConfigError
 
 
-def _parse_mix(_hint: Any, tokens: Sequence[Any]) -> dict[str, float]:
-    """Read ``zh=0.8,en=0.2``, or the entries of a mapping in YAML."""
-    mix: dict[str, float] = {}
-    for token in tokens:
-        pairs = [(token.keys[0], token.value)] if token.keys else [p.split("=") for p in token.value.split(",")]
-        for pair in pairs:
-            try:
-                lang, weight = pair
-                mix[lang] = float(weight)
-            except ValueError:
-                raise ConfigError(f"--mix expects LANG=WEIGHT, such as zh=0.8,en=0.2; got {token.value!r}.") from None
-    return mix
+def _parse_mix(_hint: Any, given: Any) -> dict[str, float]:
+    """Read ``zh=0.8,en=0.2`` from a flag, or a mapping from YAML or ``--mix.zh 0.8``."""
+    if isinstance(given, Mapping):
+        pairs = [(lang, tokens[0].value) for lang, tokens in given.items()]
+    else:
+        pairs = [pair.split("=") for token in given for pair in token.value.split(",")]
+    try:
+        return {str(lang): float(weight) for lang, weight in pairs}
+    except (TypeError, ValueError):
+        raise ConfigError(f"--mix expects LANG=WEIGHT, such as zh=0.8,en=0.2; got {pairs}.") from None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,9 +143,9 @@ class PretrainConfig:
         """Return the phases of this run; those of new rows are left out where the model has none."""
         phases = self.phases
         if not phases:
-            main = Phase(lr=self.lr, steps=self.steps, seconds=self.seconds, include_earlier=True)
-            first = [Phase(trainable="new_rows", lr=self.new_rows_lr, steps=self.new_rows_steps)]
-            phases = (*(first if self.new_rows_steps else ()), main)
+            phases = (Phase(lr=self.lr, steps=self.steps, seconds=self.seconds, include_earlier=True),)
+            if self.new_rows_steps:
+                phases = (Phase(trainable="new_rows", lr=self.new_rows_lr, steps=self.new_rows_steps), *phases)
         kept = tuple(p for p in phases if has_new_rows or p.trainable != "new_rows")
         if not kept:
             raise ConfigError(f"every phase trains new rows, but {self.model} has no new tokens; extend it first.")
