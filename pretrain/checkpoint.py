@@ -76,14 +76,20 @@ class Checkpoints:
         try:
             dist_checkpointing.save(tensors, str(partial))
             if self.place.is_main:
-                seal(partial, {"kind": _KIND, "schema_version": SCHEMA_VERSION, "step": step, "state": dict(state)})
+                names = {"kind": _KIND, "schema_version": SCHEMA_VERSION, "tokenizer_hash": None}
+                seal(partial, {**names, "step": step, "state": dict(state)})
                 shutil.rmtree(final, ignore_errors=True)
                 partial.rename(final)
                 _replace_text(self.folder / _TRACKER, json.dumps({"step": step}))
                 self._prune()
-        except BaseException:
+        except BaseException as error:
             if self.place.is_main:
                 shutil.rmtree(partial, ignore_errors=True)
+            if "OSError" in str(error):  # megatron-core keeps no more of the cause than this name
+                raise ArtifactError(
+                    f"the checkpoint of step {step} could not be written to {self.folder}: is there space left? "
+                    "Earlier checkpoints are untouched: free some space and run the same command again."
+                ) from error
             raise
         self.place.barrier()
         return final

@@ -5,6 +5,7 @@ and compares type names in places that have no other path. Each patch below stan
 """
 
 import contextlib
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from hanlm.megatron import megatron_import
 
 _CPU = torch.device("cpu")
 _FACTORIES = ("arange", "empty", "full", "ones", "rand", "randn", "tensor", "tril", "triu", "zeros")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 _applied = False
 
 
@@ -27,6 +29,7 @@ def apply_cpu_patches() -> None:
     _patch_random_states()
     _patch_streams()
     _patch_type_names()
+    _keep_memory()
 
 
 def _patch_devices() -> None:
@@ -88,3 +91,17 @@ def _patch_type_names() -> None:
         return original(self).replace("torch.", "torch.cuda.")
 
     torch.Tensor.type = type_name  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _keep_memory() -> None:
+    """Let glibc reuse the memory of large tensors, as CUDA's allocator does.
+
+    By default every one is mapped, zeroed page by page and unmapped again: 13% of a step with 14,000 tokens of
+    vocabulary (1.02 against 0.89 s of processor time for 2,048 tokens).
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return
+    mallopt(_M_MMAP_THRESHOLD, 2**30)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -51,10 +51,9 @@ class Run:
         self.progress = Progress(**state["progress"])
         self._num_evals_done = state["num_evals_done"]
         self.last_validation = dict(state["last_validation"])
-        is_finished = self.progress.phase >= len(self.phases)
-        if not is_finished:
+        if self.progress.phase < len(self.phases):
             self._start_phase()
-        restore(self.engine, checkpoint, with_optimizer=not is_finished)
+        restore(self.engine, checkpoint, with_optimizer=self.progress.phase_step > 0)
         self._saved_step = checkpoint.step
 
     def train(self) -> Path:
@@ -64,37 +63,37 @@ class Run:
             Interrupted: If a signal asked to stop; a checkpoint was saved.
         """
         with stop_on_signal() as stop, progress(1.0, "pretraining") as bar:
-            bar.advance(self.progress.overall(self.phases))
+            bar.advance(self._share())
             while self.progress.phase < len(self.phases):
                 if self.progress.phase_step == 0:
                     self._start_phase()
                 if self.progress.step == 0:
                     self._validate_if_due()
-                self._finish_phase(stop, bar)
-                self.progress.next_phase()
+                before = self._share()
+                loss, should_stop = self._step(self.phases[self.progress.phase], stop)
+                bar.advance(self._share() - before, f"step {self.progress.step} loss {loss:.3f}")
+                self._validate_if_due()
+                if self.progress.phase < len(self.phases):
+                    self._save_or_stop(should_stop)
         if self._saved_step != self.progress.step:
             self._save()
         return self.checkpoints.folder / f"step-{self.progress.step:07d}"
+
+    def _share(self) -> float:
+        return self.progress.overall(self.phases)
 
     def _start_phase(self) -> None:
         phase = self.phases[self.progress.phase]
         self.engine.start_phase(phase, num_base_tokens=self.num_base_tokens)
 
-    def _finish_phase(self, stop: StopRequest, bar: Any) -> None:
-        phase = self.phases[self.progress.phase]
-        while self.progress.share(phase) < 1.0:
-            before = self.progress.overall(self.phases)
-            loss, should_stop = self._step(phase, stop)
-            bar.advance(self.progress.overall(self.phases) - before, f"step {self.progress.step} loss {loss:.3f}")
-            self._validate_if_due()
-            is_over = self.progress.share(phase) >= 1.0
-            if should_stop and not is_over:
-                self._save()
-                raise Interrupted(
-                    f"stopped after step {self.progress.step}, which is saved; run the same command again to resume."
-                )
-            if not is_over:
-                self._save_if_due()
+    def _save_or_stop(self, should_stop: bool) -> None:
+        if not should_stop:
+            self._save_if_due()
+            return
+        self._save()
+        raise Interrupted(
+            f"stopped after step {self.progress.step}, which is saved; run the same command again to resume."
+        )
 
     def _step(self, phase: Phase, stop: StopRequest) -> tuple[float, bool]:
         """Do one step; all processes agree on the loss, the clock and whether to stop."""
@@ -113,6 +112,8 @@ class Run:
         mean_loss, stops, seconds = shared
         self.progress.done(seconds)
         self._log_step(mean_loss, norm, seconds)
+        if self.progress.share(phase) >= 1.0:
+            self.progress.next_phase()
         return mean_loss, stops > 0
 
     def _log_step(self, loss: float, norm: float, seconds: float) -> None:
@@ -135,7 +136,7 @@ class Run:
         """Validate before the first step and whenever another equal share of the run is done."""
         if not self.validation:
             return
-        due = 1 + int(self.progress.overall(self.phases) * self.config.num_evals + 1e-9)
+        due = 1 + int(self._share() * self.config.num_evals + 1e-9)
         if self._num_evals_done >= due:
             return
         self._num_evals_done = due
@@ -160,13 +161,13 @@ class Run:
             self.snapshot(self.checkpoints.folder / f"step-{step:07d}", step)
 
     def _save(self) -> None:
-        is_finished = self.progress.phase >= len(self.phases)
         state = {
             "progress": dataclasses.asdict(self.progress),
             "num_evals_done": self._num_evals_done,
             "last_validation": self.last_validation,
             "fingerprint": dict(self.fingerprint),
         }
-        tensors = sharded_state(self.engine, with_optimizer=not is_finished)
+        # Between two phases there is no optimizer to keep: the next one begins with a fresh one.
+        tensors = sharded_state(self.engine, with_optimizer=self.progress.phase_step > 0)
         self.checkpoints.save(tensors, step=self.progress.step, state=state)
         self._saved_step, self._saved_at = self.progress.step, time.monotonic()

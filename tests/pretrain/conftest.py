@@ -53,3 +53,56 @@ def extended_model(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFac
 def tiny_tokens(extended_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two Chinese domains and an English one, train and valid."""
     return write_tokens(tmp_path_factory.mktemp("tokens") / "tokens", extended_model)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Tiny matrices gain nothing from a second thread, and lose much where cores are shared."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def settings(extended_model: Path, tiny_tokens: Path, tmp_path: Path):
+    """Return a function that makes the configuration of a small, fast run."""
+    from pretrain.config import PretrainConfig
+
+    def make(name: str = "out", **changes: object) -> PretrainConfig:
+        defaults: dict[str, object] = {
+            "model": extended_model,
+            "tokens": (tiny_tokens,),
+            "out": tmp_path / name,
+            "seq_length": 32,
+            "global_batch_size": 4,
+            "micro_batch_size": 2,
+            "precision": "fp32",
+            "eval_tokens": 0,
+            "log_every": 1,
+        }
+        if not changes.keys() & {"steps", "seconds", "phases"}:
+            defaults["steps"] = 6
+        return PretrainConfig(**(defaults | changes))  # pyright: ignore[reportArgumentType]
+
+    return make
+
+
+@pytest.fixture
+def read_losses():
+    """Return a function that gives the loss of every step in ``metrics.jsonl``; none may be listed twice."""
+
+    def read(folder: Path) -> dict[int, float]:
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        losses = [(row["step"], row["loss"]) for row in rows if "loss" in row]
+        assert len(losses) == len(dict(losses)) > 0
+        return dict(losses)
+
+    return read
+
+
+@pytest.fixture
+def read_weights():
+    """Return a function that gives the tensors of a model folder."""
+    from safetensors.torch import load_file
+
+    return lambda folder: load_file(folder / "model.safetensors")

@@ -1,0 +1,89 @@
+"""Which samples a step sees is decided by the seed alone."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from hanlm.errors import ConfigError
+from hanlm.tokens import open_tokens
+from pretrain.data import TrainingData, mixture, round_size
+from pretrain.layout import Layout
+from pretrain.parallel import Place
+
+ALONE = Place(
+    layout=Layout(),
+    device=torch.device("cpu"),
+    rank=0,
+    world_size=1,
+    tensor_rank=0,
+    pipeline_rank=0,
+    data_rank=0,
+    data_size=1,
+)
+
+
+def make_data(tokens, folder, place=ALONE, *, micro=1, seed=0, round_samples=40, mix=None):
+    shares = mixture([tokens], mix or {})
+    return TrainingData(
+        shares,
+        place,
+        seq_length=16,
+        global_batch_size=4,
+        micro_batch_size=micro,
+        round_samples=round_samples,
+        eos_token_id=2,
+        seed=seed,
+        cache=folder,
+    )
+
+
+def rows(data, step):
+    return torch.cat([torch.cat([b.input_BT, b.label_BT], dim=1) for b in data.step(step)])
+
+
+@pytest.mark.fault(7)
+def test_any_number_of_data_parallel_ranks_sees_the_same_samples_of_a_step(tiny_tokens, tmp_path):
+    tokens = open_tokens(tiny_tokens)
+    alone = make_data(tokens, tmp_path, micro=2)
+    ranks = [make_data(tokens, tmp_path, dataclasses.replace(ALONE, data_rank=rank, data_size=2)) for rank in range(2)]
+    for step in (0, 3, 9, 10, 25):  # the last three are in later rounds
+        assert torch.equal(rows(alone, step), torch.cat([rows(r, step) for r in ranks]))
+
+
+def test_labels_are_the_next_tokens_and_a_seed_decides_the_order(tiny_tokens, tmp_path):
+    tokens = open_tokens(tiny_tokens)
+    batch = make_data(tokens, tmp_path / "a").step(0)[0]
+    assert torch.equal(batch.input_BT[:, 1:], batch.label_BT[:, :-1])
+    first, again, other = (rows(make_data(tokens, tmp_path / str(i), seed=s), 1) for i, s in enumerate((0, 0, 1)))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_language_gets_its_share_and_spreads_it_by_tokens(tiny_tokens):
+    shares = mixture([open_tokens(tiny_tokens)], {"zh": 3, "en": 1})
+    by_lang = {lang: sum(w for s, w in shares.items() if s.lang == lang) for lang in ("zh", "en")}
+    assert by_lang == pytest.approx({"zh": 0.75, "en": 0.25})
+    zh = {s.domain: (w, s.num_tokens) for s, w in shares.items() if s.lang == "zh"}
+    assert zh["news"][0] / zh["review"][0] == pytest.approx(zh["news"][1] / zh["review"][1])
+
+
+def test_the_mixture_is_what_the_batches_hold(tiny_tokens, tmp_path):
+    """English ids of the fixture are below 50, Chinese from 280 on."""
+    tokens = open_tokens(tiny_tokens)
+    data = make_data(tokens, tmp_path, round_samples=200, mix={"zh": 0.25, "en": 0.75})
+    ids = torch.cat([rows(data, step) for step in range(50)])
+    text = ids[ids > 2]
+    assert (text < 50).float().mean().item() == pytest.approx(0.75, abs=0.03)
+
+
+@pytest.mark.parametrize("mix", [{"zh": 1}, {"zh": 1, "en": 1, "fr": 1}, {"zh": -1, "en": 2}, {"zh": 0, "en": 0}])
+def test_a_mixture_that_does_not_fit_the_tokens_is_refused(tiny_tokens, mix):
+    with pytest.raises(ConfigError, match="--mix"):
+        mixture([open_tokens(tiny_tokens)], mix)
+
+
+def test_a_run_of_unknown_length_goes_round_by_round(tiny_tokens):
+    shares = mixture([open_tokens(tiny_tokens)], {})
+    assert round_size(shares, seq_length=16, num_samples=None) == sum(s.num_tokens for s in shares) // 16
+    assert round_size(shares, seq_length=16, num_samples=7) == 7

@@ -1,0 +1,155 @@
+"""Megatron's losses are those of transformers, at every layout, on the data of the run."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hanlm.tokens import open_tokens
+from pretrain.data import TrainingData, mixture
+from pretrain.layout import Layout
+from pretrain.parallel import Place
+from pretrain.train import pretrain
+
+STEPS, LR = 20, 1e-2
+
+
+def transformers_losses(config, cache: Path) -> list[float]:
+    """Train transformers' own LLaMA by hand on the batches of the run: AdamW, no decay of norms, the schedule."""
+    from transformers import LlamaForCausalLM
+
+    alone = Place(
+        layout=Layout(),
+        device=torch.device("cpu"),
+        rank=0,
+        world_size=1,
+        tensor_rank=0,
+        pipeline_rank=0,
+        data_rank=0,
+        data_size=1,
+    )
+    tokens = open_tokens(config.tokens[0])
+    data = TrainingData(
+        mixture([tokens], {}),
+        alone,
+        seq_length=config.seq_length,
+        global_batch_size=config.global_batch_size,
+        micro_batch_size=config.global_batch_size,
+        round_samples=STEPS * config.global_batch_size,
+        eos_token_id=tokens.eos_token_id,
+        seed=config.seed,
+        cache=cache,
+    )
+    model = LlamaForCausalLM.from_pretrained(str(config.model), dtype=torch.float32)
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    norms = [p for p in model.parameters() if p.ndim == 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": norms, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95))
+    losses = []
+    for step in range(STEPS):
+        for group in optimizer.param_groups:
+            group["lr"] = rate((step + 1) / STEPS)
+        [batch] = data.step(step)
+        logits = model(batch.input_BT).logits
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.label_BT.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def rate(share: float, warmup: float = 0.03, low: float = 0.1) -> float:
+    if share <= warmup:
+        return LR * share / warmup
+    return LR * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))))
+
+
+def test_one_process_trains_as_transformers_does(settings, tmp_path, read_losses):
+    config = settings(steps=STEPS, lr=LR)
+    expected = transformers_losses(config, tmp_path / "index")
+    got = read_losses(pretrain(config))
+    assert list(got) == list(range(1, STEPS + 1))
+    assert max(abs(a - b) for a, b in zip(got.values(), expected, strict=True)) < 1e-4
+    assert expected[0] - expected[-1] > 0.2  # it did learn
+
+
+def run_distributed(config, processes: int, *flags: str) -> None:
+    """Run the command under torchrun, one thread a process."""
+    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={processes}", "-m", "hanlm", "pretrain"]
+    for name in ("model", "out", "steps", "lr", "seq_length", "global_batch_size", "micro_batch_size", "precision"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
+    command += ["--tokens", *map(str, config.tokens), "--eval-tokens", str(config.eval_tokens), "--log-every", "1"]
+    done = subprocess.run(
+        [*command, *flags],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+LAYOUTS = {
+    "TP2": ("--tensor-parallel", "2"),
+    "TP2+SP": ("--tensor-parallel", "2", "--sequence-parallel"),
+    "PP2": ("--pipeline-parallel", "2"),
+    "DP2": (),
+}
+
+
+@pytest.fixture(scope="module")
+def reference(extended_model, tiny_tokens, tmp_path_factory):
+    """One process: its losses, validation and weights."""
+    import json
+
+    from safetensors.torch import load_file
+
+    from pretrain.config import PretrainConfig
+
+    config = PretrainConfig(
+        model=extended_model,
+        tokens=(tiny_tokens,),
+        out=tmp_path_factory.mktemp("reference") / "out",
+        steps=STEPS,
+        lr=LR,
+        seq_length=32,
+        global_batch_size=4,
+        micro_batch_size=2,
+        precision="fp32",
+        eval_tokens=2000,
+        log_every=1,
+    )
+    out = pretrain(config)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return config, rows, load_file(out / "model.safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_losses_of_one_process(reference, tmp_path, read_weights, layout):
+    import dataclasses
+    import json
+
+    base, rows, weights = reference
+    config = dataclasses.replace(base, out=tmp_path / "out")
+    run_distributed(config, 2, *LAYOUTS[layout])
+    got = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in got] == [r["step"] for r in rows]
+    compared = 0
+    for ours, theirs in zip(got, rows, strict=True):
+        for key in theirs:
+            if key in ("loss", "grad_norm") or key.startswith("valid/"):
+                assert ours[key] == pytest.approx(theirs[key], abs=2e-4), (ours["step"], key)
+                compared += 1
+    assert compared >= 2 * STEPS + 10
+    for name, tensor in read_weights(config.out).items():
+        torch.testing.assert_close(tensor, weights[name], atol=2e-3, rtol=0, msg=name)

@@ -1,0 +1,302 @@
+"""Stopped, killed, out of space: a run goes on to exactly the result it would have had."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from hanlm.errors import ArtifactError, Interrupted
+from pretrain import loop
+from pretrain.train import pretrain
+
+RUN = {"steps": 6, "new_rows_steps": 2, "save_every": 2, "lr": 0.01}
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing between it and the end of the process handles it."""
+
+
+def after_step(monkeypatch, number: int, action) -> None:
+    """Do something right after a step was computed, before it is logged or saved."""
+    original = loop.Run._step
+
+    def step(self, *args):
+        result = original(self, *args)
+        if self.progress.step == number:
+            action()
+        return result
+
+    monkeypatch.setattr(loop.Run, "_step", step)
+
+
+def die() -> None:
+    raise Killed
+
+
+@pytest.fixture(scope="module")
+def undisturbed(extended_model, tiny_tokens, tmp_path_factory):
+    """The same run without interruption, in both precisions."""
+    from safetensors.torch import load_file
+
+    from pretrain.config import PretrainConfig
+
+    def run(precision: str):
+        config = PretrainConfig(
+            model=extended_model,
+            tokens=(tiny_tokens,),
+            out=tmp_path_factory.mktemp("whole") / "out",
+            seq_length=32,
+            global_batch_size=4,
+            micro_batch_size=2,
+            precision=precision,  # pyright: ignore[reportArgumentType]
+            eval_tokens=0,
+            log_every=1,
+            **RUN,  # pyright: ignore[reportArgumentType]
+        )
+        out = pretrain(config)
+        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        return [(r["step"], r["loss"], r["grad_norm"], r["lr"]) for r in rows], load_file(out / "model.safetensors")
+
+    cache: dict[str, object] = {}
+    return lambda precision: cache.setdefault(precision, run(precision))
+
+
+def assert_equals(out: Path, whole) -> None:
+    from safetensors.torch import load_file
+
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [(r["step"], r["loss"], r["grad_norm"], r["lr"]) for r in rows] == whole[0]
+    weights = load_file(out / "model.safetensors")
+    assert weights.keys() == whole[1].keys()
+    assert all(torch.equal(weights[name], whole[1][name]) for name in weights)
+
+
+@pytest.mark.fault(1)
+@pytest.mark.parametrize(("precision", "step"), [("fp32", 5), ("bf16", 5), ("fp32", 3), ("fp32", 1)])
+def test_a_run_killed_in_a_step_resumes_to_the_same_losses_and_weights(
+    settings, monkeypatch, undisturbed, precision, step
+):
+    """Saved every 2 steps; a phase ends after step 2. Killed after step 5, three steps are repeated or new."""
+    config = settings(**RUN, precision=precision)
+    with monkeypatch.context() as patch:
+        after_step(patch, step, die)
+        with pytest.raises(Killed):
+            pretrain(config)
+    assert not config.out.exists()
+    assert_equals(pretrain(config), undisturbed(precision))
+
+
+@pytest.mark.fault(3)
+def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(settings, monkeypatch, undisturbed):
+    config = settings(**RUN)
+    with monkeypatch.context() as patch:
+        original = loop.Run._start_phase
+
+        def start(self):
+            original(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        patch.setattr(loop.Run, "_start_phase", start)
+        with pytest.raises(Interrupted, match="step 1, which is saved; run the same command again") as stop:
+            pretrain(config)
+    assert stop.value.exit_code == 75
+    assert (config.out.with_name("out.work") / "checkpoints" / "step-0000001").is_dir()
+    assert_equals(pretrain(config), undisturbed("fp32"))
+
+
+@pytest.fixture
+def stopped(settings, monkeypatch):
+    """A run that was killed after step 5, with checkpoints of steps 2 and 4."""
+    config = settings(**RUN)
+    with monkeypatch.context() as patch:
+        after_step(patch, 5, die)
+        with pytest.raises(Killed):
+            pretrain(config)
+    return config, config.out.with_name("out.work") / "checkpoints"
+
+
+@pytest.mark.fault(2)
+def test_a_half_written_checkpoint_is_ignored_and_removed(stopped, undisturbed):
+    config, folder = stopped
+    shutil.copytree(folder / "step-0000004", folder / "step-0000005.partial")
+    next((folder / "step-0000005.partial").glob("*.distcp")).write_bytes(b"cut")
+    assert_equals(pretrain(config), undisturbed("fp32"))
+    assert not list(folder.glob("*.partial"))
+
+
+@pytest.mark.fault(4)
+def test_a_full_disk_leaves_the_tracker_and_the_checkpoints_alone(stopped, undisturbed):
+    """A limit on the size of a file fails a write as a full disk does."""
+    config, folder = stopped
+    before = sorted(p.relative_to(folder) for p in folder.rglob("*")), (folder / "latest.json").read_text()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
+    try:
+        with pytest.raises(ArtifactError, match="step 6 could not be written .* free some space"):
+            pretrain(config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (sorted(p.relative_to(folder) for p in folder.rglob("*")), (folder / "latest.json").read_text()) == before
+    assert not config.out.exists()
+    assert_equals(pretrain(config), undisturbed("fp32"))
+
+
+@pytest.mark.fault(5)
+def test_a_tracker_that_names_a_missing_step_is_an_error_and_an_older_step_is_taken_when_asked(
+    stopped, undisturbed, settings
+):
+    config, folder = stopped
+    shutil.rmtree(folder / "step-0000004")
+    with pytest.raises(ArtifactError, match=r"step 4 .*missing; pass --resume-step with one of \[2\]"):
+        pretrain(config)
+    assert_equals(pretrain(settings(**RUN, resume_step=2)), undisturbed("fp32"))
+
+
+@pytest.mark.fault(6)
+def test_a_flipped_bit_in_a_checkpoint_is_named_with_the_way_back(stopped):
+    config, folder = stopped
+    shard = next((folder / "step-0000004").glob("*.distcp"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(ArtifactError, match=rf"{shard.name} fails its checksum.*--resume-step with one of \[2\]"):
+        pretrain(config)
+
+
+def test_a_checkpoint_of_another_run_is_refused_and_discarded_only_when_told(stopped, settings, read_losses):
+    changed = {**RUN, "lr": 0.02}
+    with pytest.raises(ArtifactError, match="differs in lr"):
+        pretrain(settings(**changed))
+    assert len(read_losses(pretrain(settings(**changed, overwrite=True)))) == 8
+
+
+def test_a_finished_run_starts_anew_when_it_is_to_be_overwritten(settings, read_losses):
+    first = read_losses(pretrain(settings(steps=2)))
+    assert read_losses(pretrain(settings(steps=2, overwrite=True))) == first
+    with pytest.raises(ArtifactError, match="already holds a finished artifact"):
+        pretrain(settings(steps=2))
+
+
+def test_only_the_latest_checkpoints_are_kept(settings):
+    config = settings(steps=6, save_every=1, keep_checkpoints=2)
+    pretrain(config)
+    folder = config.out.with_name("out.work") / "checkpoints"
+    assert sorted(p.name for p in folder.iterdir()) == ["latest.json", "step-0000005", "step-0000006"]
+
+
+def test_saving_a_small_model_takes_no_process_of_its_own(settings, monkeypatch):
+    """megatron-core's synchronous save would start one to hold a queue: 9 to 13 seconds."""
+    import multiprocessing.managers
+
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(multiprocessing.managers.BaseManager, "start", refuse)
+    started = time.monotonic()
+    pretrain(settings(steps=1))
+    assert time.monotonic() - started < 60
+
+
+def test_a_run_by_the_clock_remembers_its_time(settings, monkeypatch, read_losses):
+    config = settings(seconds=2.0, new_rows_steps=2)
+    with monkeypatch.context() as patch:
+        original, sent = loop.Run._step, []
+
+        def step(self, *args):
+            result = original(self, *args)
+            if self.progress.elapsed_seconds > 1.0 and not sent:
+                sent.append(True)
+                os.kill(os.getpid(), signal.SIGTERM)
+            return result
+
+        patch.setattr(loop.Run, "_step", step)
+        with pytest.raises(Interrupted):
+            pretrain(config)
+    [saved] = (config.out.with_name("out.work") / "checkpoints").glob("step-*")
+    elapsed = json.loads((saved / "manifest.json").read_text())["state"]["progress"]["elapsed_seconds"]
+    assert 1.0 < elapsed < 2.0
+    out = pretrain(config)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert 2.0 <= manifest["train_seconds"] < 4.0
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["elapsed_seconds"] >= elapsed
+    assert read_losses(out)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(1)
+def test_sigkill_in_a_process_of_its_own(settings, undisturbed, tmp_path):
+    config = settings(**RUN)
+    recipe = tmp_path / "run.yaml"
+    keys = ("seq_length", "global_batch_size", "micro_batch_size", "precision", "eval_tokens", "log_every", *RUN)
+    lines = [f"{k}: {getattr(config, k)}" for k in keys]
+    recipe.write_text(
+        "\n".join([*lines, f"model: {config.model}", f"tokens: [{config.tokens[0]}]", f"out: {config.out}"])
+    )
+    command = [sys.executable, "-m", "hanlm", "pretrain", "--config", str(recipe)]
+    where = {"cwd": Path(__file__).parents[2], "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+    child = subprocess.Popen(command, **where)
+    tracker = config.out.with_name("out.work") / "checkpoints" / "latest.json"
+    deadline = time.monotonic() + 120
+    while not tracker.is_file() and time.monotonic() < deadline and child.poll() is None:
+        time.sleep(0.01)
+    child.kill()
+    child.wait()
+    assert tracker.is_file()
+    subprocess.run(command, check=True, timeout=200, **where)
+    assert_equals(config.out, undisturbed("fp32"))
+
+
+@pytest.mark.slow
+@pytest.mark.fault(7)
+def test_a_run_goes_on_at_another_layout(settings, undisturbed, tmp_path, read_weights):
+    """Stopped as one process, continued on two tensor-parallel ones, then on two data-parallel ones."""
+    config = settings(**RUN)
+    recipe = tmp_path / "run.yaml"
+    keys = ("seq_length", "global_batch_size", "micro_batch_size", "precision", "eval_tokens", "log_every", *RUN)
+    lines = [f"{k}: {getattr(config, k)}" for k in keys]
+    recipe.write_text(
+        "\n".join([*lines, f"model: {config.model}", f"tokens: [{config.tokens[0]}]", f"out: {config.out}"])
+    )
+    program = tmp_path / "stop.py"
+    program.write_text(
+        "import pretrain.loop as l, os, signal, sys\nstep = l.Run._step\n"
+        "def stopping(self, *a):\n"
+        "    result = step(self, *a)\n"
+        "    if self.progress.step == int(os.environ['STOP_AT']): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return result\n"
+        "l.Run._step = stopping\n"
+        "from hanlm.cli import main\nmain(sys.argv[1:])\n"
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
+    arguments = ["pretrain", "--config", str(recipe)]
+    for stop, command in (
+        (3, [sys.executable, str(program), *arguments]),
+        (5, [*torchrun, *arguments, "--tensor-parallel", "2"]),
+        (0, [*torchrun, *arguments]),
+    ):
+        done = subprocess.run(
+            command,
+            cwd=Path(__file__).parents[2],
+            env=os.environ
+            | {"OMP_NUM_THREADS": "1", "STOP_AT": str(stop), "PYTHONPATH": str(Path(__file__).parents[2])},
+            timeout=300,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode == 0) == (stop == 0), done.stderr[-3000:]
+    rows = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
+    whole, weights = undisturbed("fp32")
+    assert [r["step"] for r in rows] == [step for step, *_ in whole]
+    assert [r["loss"] for r in rows] == pytest.approx([loss for _, loss, *_ in whole], abs=1e-4)
+    for name, tensor in read_weights(config.out).items():
+        torch.testing.assert_close(tensor, weights[name], atol=2e-3, rtol=0)
