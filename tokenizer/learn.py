@@ -65,7 +65,7 @@ def learn(
     state = state._replace(max_chars=np.int64(max_chars), min_gain=np.int64(min_gain))
     state = _with_room_as_needed(state, lambda s: seed(s, np.int64(first), np.int64(last)))
     state.saved[:] = 0  # what the base's own pieces saved is no gain of ours
-    state.n[kernels.FLOOR] = max(min_gain, int(state.gain.max()) // 2)
+    state.n[kernels.FLOOR] = max(8 * min_gain, int(state.gain.max()))  # above min_gain, so that the heap is filled
     saved = np.zeros((len(sizes), state.saved.size), np.int64)
     for row, size in enumerate(sizes):
         state = _with_room_as_needed(state, lambda s, size=size: add_pieces(s, np.int64(size)))
@@ -140,7 +140,7 @@ def _state(
     strong[:first] = class_table(pieces)[chars] == STRONG
     known[:first] = [chr(c) in known_chars for c in chars.tolist()]
     hashes = np.zeros(max_tokens, np.uint64)
-    hashes[:first] = [kernels.char_hash(c) for c in chars]
+    hashes[:first] = np.fromiter((kernels.char_hash(c) for c in chars), np.uint64, first)
     state = kernels.State(
         text=text,
         weight=weight,
@@ -174,7 +174,7 @@ def _state(
         add_token(
             state,
             np.int64(token),
-            kernels.string_hash(code_points, np.int64(0), np.int64(code_points.size)),
+            np.uint64(kernels.string_hash(code_points, np.int64(0), np.int64(code_points.size))),
             np.int64(code_points.size),
         )
         strong[token] = bool((class_table(pieces)[code_points] == STRONG).any())

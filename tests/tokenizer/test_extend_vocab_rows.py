@@ -1,0 +1,141 @@
+"""New rows of the embedding and output matrices: their parents, every dtype, tied, sharded, padded."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hanlm.models import load_model
+from tokenizer.base import read_base
+from tokenizer.extend import ExtendConfig, extend
+from tokenizer.rows import last_parts, new_rows, piece_parents
+from tokenizer.safetensor_files import read_rows, with_more_rows
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text("他打开信，读了两遍，什么也没有说。\n酒店的房间很干净。\n" * 30, encoding="utf-8")
+    return path
+
+
+def extended(base: Path, corpus: Path, out: Path, **options: object) -> Path:
+    return extend(ExtendConfig(base=base, corpus=(corpus,), num_new_tokens=30, out=out, prior="none", **options))
+
+
+def matrices(folder: Path) -> dict[str, torch.Tensor]:
+    return {k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()}
+
+
+def test_the_last_merge_gives_the_parents():
+    scores = {"甲": -1.0, "乙": -2.0, "丙": -3.0, "甲乙": -5.0, "乙丙": -4.0, "甲乙丙": -6.0}
+    assert last_parts("甲乙丙", scores) == ["甲", "乙丙"]
+    assert last_parts("甲乙", scores) == ["甲", "乙"]
+
+
+def test_rows_are_means_of_their_parents_down_to_the_base(tiny_model_folder, extended_folder):
+    base, new = read_base(tiny_model_folder), read_base(extended_folder)
+    parents = piece_parents(new.proto, base.num_tokens)
+    rows = matrices(extended_folder)["model.embed_tokens.weight"].numpy()
+    compound = [(i, ids) for i, ids in enumerate(parents, base.num_tokens) if len(ids) == 2]
+    assert len(compound) > 30
+    for i, ids in compound:
+        np.testing.assert_allclose(rows[i], rows[ids].mean(axis=0), atol=1e-6)
+    old = matrices(tiny_model_folder)["model.embed_tokens.weight"].numpy()
+    np.testing.assert_array_equal(rows[: base.num_tokens], old)
+
+
+def test_characters_start_near_the_mean_of_their_bytes_and_apart_from_each_other():
+    matrix = np.random.default_rng(1).normal(size=(8, 64)).astype(np.float32)
+    rows = new_rows(matrix, 8, [[1, 2, 3], [3, 2, 1], [1, 2, 4]], 12, seed=0)
+    assert rows.shape == (4, 64)
+    mean = matrix[[1, 2, 3]].mean(axis=0)
+    assert np.abs(rows[0] - mean).mean() < np.abs(matrix).mean() / 2
+    assert np.abs(rows[0] - rows[1]).min() > 0
+    np.testing.assert_allclose(rows[3], matrix.mean(axis=0), atol=1e-6)
+    np.testing.assert_array_equal(rows, new_rows(matrix, 8, [[1, 2, 3], [3, 2, 1], [1, 2, 4]], 12, seed=0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_rows_are_read_and_written_in_every_dtype(tmp_path, dtype):
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    tensors = {"x": torch.randn(5, 4).to(dtype), "other": torch.arange(7), "y": torch.randn(3).to(dtype)}
+    save_file(tensors, source, metadata={"format": "pt"})
+    np.testing.assert_array_equal(read_rows(source, "x"), tensors["x"].float().numpy())
+    new = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    with_more_rows(source, target, {"x": new}, keep_rows=4)
+    got = load_file(target)
+    assert torch.equal(got["x"], torch.cat([tensors["x"][:4], torch.from_numpy(new).to(dtype)]))
+    assert torch.equal(got["other"], tensors["other"])
+    assert torch.equal(got["y"], tensors["y"])
+
+
+def test_a_tied_model_stays_tied(tiny_model_folder, corpus, tmp_path):
+    base = Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    (base / "model.safetensors").unlink()
+    model.save_pretrained(base)
+    out = extended(base, corpus, tmp_path / "out")
+    assert "lm_head.weight" not in matrices(out)
+    loaded = load_model(out)
+    assert loaded.get_output_embeddings().weight is loaded.get_input_embeddings().weight
+    assert loaded.get_input_embeddings().weight.shape[0] == len(AutoTokenizer.from_pretrained(out))
+
+
+def test_a_sharded_bf16_model_stays_sharded_and_bf16(tiny_model_folder, corpus, tmp_path):
+    base = Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    (base / "model.safetensors").unlink()
+    model.save_pretrained(base, max_shard_size="40KB")
+    shards = sorted(p.name for p in base.glob("*.safetensors"))
+    assert len(shards) > 1
+    out = extended(base, corpus, tmp_path / "out")
+    assert sorted(p.name for p in out.glob("*.safetensors")) == shards
+    index = json.loads((out / "model.safetensors.index.json").read_text())
+    tensors = matrices(out)
+    assert index["metadata"]["total_size"] == sum(t.numel() * t.element_size() for t in tensors.values())
+    assert {t.dtype for t in tensors.values()} == {torch.bfloat16}
+    for name, old in matrices(base).items():
+        assert torch.equal(tensors[name][: len(old)], old)
+    assert load_model(out).dtype == torch.bfloat16
+
+
+def test_padding_rows_belong_to_no_token_and_take_next_to_no_probability(tiny_model_folder, corpus, tmp_path):
+    out = extended(tiny_model_folder, corpus, tmp_path / "out", pad_to_multiple=512)
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    config = json.loads((out / "config.json").read_text())
+    assert config["vocab_size"] == 512 > len(tokenizer)
+    model = load_model(out)
+    with torch.no_grad():
+        logits = model(torch.tensor([tokenizer.encode("The river 他打开信")])).logits[0].float()
+    share = logits.softmax(-1)[:, len(tokenizer) :].sum(-1)
+    assert share.max() < 1.1 * (512 - len(tokenizer)) / 512
+
+
+def test_added_tokens_of_the_base_keep_their_ids_and_new_tokens_follow(tiny_model_folder, corpus, tmp_path):
+    base = Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|end|>"]})
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.resize_token_embeddings(len(tokenizer))
+    files = {name: (base / name).read_bytes() for name in ("tokenizer.model",)}
+    model.save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    (base / "tokenizer.model").write_bytes(files["tokenizer.model"])
+    out = extended(base, corpus, tmp_path / "out")
+    new = AutoTokenizer.from_pretrained(out)
+    for token in ("<|user|>", "<|end|>"):
+        assert new.convert_tokens_to_ids(token) == tokenizer.convert_tokens_to_ids(token)
+        assert new.encode(f"a{token}b", add_special_tokens=False).count(new.convert_tokens_to_ids(token)) == 1
+    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    assert report["num_base_tokens"] == len(tokenizer)
+    assert len(new) == len(tokenizer) + report["num_new_tokens"]
+    rows, old = matrices(out)["model.embed_tokens.weight"], matrices(base)["model.embed_tokens.weight"]
+    assert torch.equal(rows[: len(old)], old)
