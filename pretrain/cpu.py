@@ -1,45 +1,57 @@
 """Everything megatron-core needs to run where there is no CUDA device, and nothing else.
 
 megatron-core 0.19 asks for the current CUDA device, allocates with ``device="cuda"``, keeps CUDA random states
-and compares type names in places that have no other path. Each patch below stands for one of those needs.
+and compares type names in places that have no other path. Each group of patches stands for one of those needs.
 """
 
 import contextlib
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.utils import _device
 
 from hanlm.megatron import megatron_import
 
 _CPU = torch.device("cpu")
 _FACTORIES = ("arange", "empty", "full", "ones", "rand", "randn", "tensor", "tril", "triu", "zeros")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-_applied = False
 
 
-def apply_cpu_patches() -> None:
-    """Patch torch and megatron-core for this process, once; does nothing where there is a CUDA device."""
-    global _applied  # noqa: PLW0603
-    if _applied or torch.cuda.is_available():
+@contextmanager
+def without_cuda() -> Generator[None]:
+    """Patch torch and megatron-core for the block; does nothing where there is a CUDA device."""
+    if torch.cuda.is_available():
+        yield
         return
-    _applied = True
-    _patch_devices()
-    _patch_random_states()
-    _patch_streams()
-    _patch_type_names()
+    # torch.device(...) as a context knows the factories by identity, from the first time it is asked.
+    constructors: Any = _device._device_constructors  # pyright: ignore[reportPrivateUsage]
+    constructors()
+    patches = [*_devices(), *_random_states(), *_streams(), *_type_names()]
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
     _keep_memory()
+    try:
+        for owner, name, value in patches:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in originals:
+            setattr(owner, name, value)
 
 
-def _patch_devices() -> None:
+type _Patches = list[tuple[Any, str, Any]]
+
+
+def _devices() -> _Patches:
     """RoPE, tensor-parallel mappings, schedules, DDP buffers and gradient clipping ask for the CUDA device."""
-    cuda: Any = torch.cuda
-    cuda.current_device = lambda: _CPU
-    torch.Tensor.cuda = lambda self, *_args, **_kwargs: self  # pyright: ignore[reportAttributeAccessIssue]
-    for name in _FACTORIES:
-        if hasattr(torch, name):
-            setattr(torch, name, _on_cpu(getattr(torch, name)))
+    factories = [(torch, name, _on_cpu(getattr(torch, name))) for name in _FACTORIES]
+    return [
+        *factories,
+        (torch.cuda, "current_device", lambda: _CPU),
+        (torch.Tensor, "cuda", lambda self, *_args, **_kwargs: self),
+    ]
 
 
 def _on_cpu(factory: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -52,7 +64,7 @@ def _on_cpu(factory: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]
     return create
 
 
-def _patch_random_states() -> None:
+def _random_states() -> _Patches:
     """The tracker of random states forks even where dropout is 0."""
     with megatron_import():
         from megatron.core.tensor_parallel import random
@@ -63,34 +75,34 @@ def _patch_random_states() -> None:
     def set_state(new_state: torch.Tensor, *_args: Any, **_kwargs: Any) -> None:
         torch.set_rng_state(new_state)
 
-    cuda: Any = torch.cuda
-    cuda.get_rng_state = get_state
-    cuda.set_rng_state = set_state
-    cuda.manual_seed = torch.manual_seed
-    tracker: Any = random
-    tracker._get_cuda_rng_state = get_state
-    tracker._set_cuda_rng_state = set_state
+    return [
+        (torch.cuda, "get_rng_state", get_state),
+        (torch.cuda, "set_rng_state", set_state),
+        (torch.cuda, "manual_seed", torch.manual_seed),
+        (random, "_get_cuda_rng_state", get_state),
+        (random, "_set_cuda_rng_state", set_state),
+    ]
 
 
-def _patch_streams() -> None:
+def _streams() -> _Patches:
     """DDP waits for streams, checkpoints for the device."""
-    cuda: Any = torch.cuda
-    cuda.synchronize = lambda *_args, **_kwargs: None
-    cuda.current_stream = lambda *_args, **_kwargs: None
-    cuda.stream = lambda *_args, **_kwargs: contextlib.nullcontext()
+    return [
+        (torch.cuda, "synchronize", lambda *_args, **_kwargs: None),
+        (torch.cuda, "current_stream", lambda *_args, **_kwargs: None),
+        (torch.cuda, "stream", lambda *_args, **_kwargs: contextlib.nullcontext()),
+    ]
 
 
-def _patch_type_names() -> None:
-    """Clipping and the mixed-precision optimizer compare ``tensor.type()`` with names such as
-    ``torch.cuda.FloatTensor``."""
-    original = torch.Tensor.type
+def _type_names() -> _Patches:
+    """Clipping and the mixed-precision optimizer compare type names such as ``torch.cuda.FloatTensor``."""
+    original: Any = torch.Tensor.type
 
     def type_name(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if args or kwargs:
             return original(self, *args, **kwargs)
         return original(self).replace("torch.", "torch.cuda.")
 
-    torch.Tensor.type = type_name  # pyright: ignore[reportAttributeAccessIssue]
+    return [(torch.Tensor, "type", type_name)]
 
 
 def _keep_memory() -> None:

@@ -13,7 +13,7 @@ from torch import distributed as dist
 
 from hanlm.errors import ConfigError
 from hanlm.megatron import megatron_import
-from pretrain.cpu import apply_cpu_patches
+from pretrain.cpu import without_cuda
 from pretrain.layout import Layout
 
 _TIMEOUT = timedelta(minutes=30)
@@ -74,16 +74,16 @@ def parallel(layout: Layout, *, seed: int) -> Generator[Place]:
             f"expected a number of processes divisible by tensor x pipeline = {layout.tensor} x {layout.pipeline}, "
             f"got {world_size}; start with torchrun --nproc-per-node or change the layout."
         )
-    device = _join(world_size)
-    try:
-        yield _place(layout, device, seed)
-    finally:
-        _leave()
+    with without_cuda():
+        device = _join(world_size)
+        try:
+            yield _place(layout, device, seed)
+        finally:
+            _leave()
 
 
 def _join(world_size: int) -> torch.device:
     _mute()
-    apply_cpu_patches()
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -101,7 +101,7 @@ def test_a_missing_tensor_is_named(tmp_path):
 
 @pytest.mark.parametrize(("tied", "precision"), [(False, "fp32"), (True, "bf16")])
 def test_a_model_published_without_a_change_is_bit_equal(settings, tmp_path, tiny_model_folder, tied, precision):
-    """All of it: read, cut, checkpointed, read back, split, written; a rate of almost 0 changes no weight in fp32."""
+    """All of it: read, cut, checkpointed, read back, split, written; a rate that is 0 in fp32 changes no weight."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from pretrain.train import pretrain
@@ -112,7 +112,7 @@ def test_a_model_published_without_a_change_is_bit_equal(settings, tmp_path, tin
     config.tie_word_embeddings = tied
     LlamaForCausalLM(config).save_pretrained(str(base))
 
-    out = pretrain(settings(model=base, steps=1, lr=1e-30, weight_decay=0.0, precision=precision))
+    out = pretrain(settings(model=base, steps=1, lr=1e-60, weight_decay=0.0, precision=precision))
     before, after = HuggingFaceWeights(base), HuggingFaceWeights(out)
     assert sorted(before.names) == sorted(after.names)
     assert ("lm_head.weight" in before.names) != tied

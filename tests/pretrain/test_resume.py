@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_the_tracker_and_the_checkpoints_alone(stopped, undis
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
     try:
-        with pytest.raises(ArtifactError, match="step 6 could not be written .* free some space"):
+        with pytest.raises(ArtifactError, match=r"step 6 could not be written .* free some space"):
             pretrain(config)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
