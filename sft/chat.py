@@ -14,6 +14,7 @@ from hanlm.chat import Message, check_messages
 from hanlm.errors import ConfigError, InputError
 from hanlm.log import say
 from hanlm.models import check_model_folder, tokenizer_hash
+from sft.config import Device, Precision
 
 if TYPE_CHECKING:
     from sft.generate import ChatModel, Sampling
@@ -45,10 +46,10 @@ class ChatConfig:
     """Above 1, tokens already seen become less likely; 1 is none."""
     max_new_tokens: int = 256
     """Longest answer, in tokens."""
-    precision: str = "auto"
-    """On CUDA: bf16, fp32 or auto. A CPU answers in fp32."""
-    device: str = "auto"
-    """cuda, cpu, or auto: cuda where there is one."""
+    precision: Precision = "auto"
+    """On CUDA; a CPU answers in fp32."""
+    device: Device = "auto"
+    """auto: cuda where there is one."""
     seed: int = 0
     """The same seed gives the same answers."""
     overwrite: bool = False
@@ -65,8 +66,6 @@ class ChatConfig:
             raise ConfigError(f"repetition_penalty should be above 0, got {self.repetition_penalty}.")
         if self.max_new_tokens < 1:
             raise ConfigError(f"max_new_tokens should be at least 1, got {self.max_new_tokens}.")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise ConfigError(f"device is auto, cpu or cuda; got {self.device!r}.")
         if any(not text.strip() for text in self.prompt):
             raise ConfigError("prompt should not be blank.")
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal, get_args
 
 from hanlm.artifact import to_plain
 from hanlm.errors import ConfigError
 from hanlm.quarantine import MAX_QUARANTINED
+
+type Precision = Literal["auto", "bf16", "fp32"]
+type Device = Literal["auto", "cpu", "cuda"]
 
 _POSITIVE = (
     "lora_rank",
@@ -72,10 +76,10 @@ class SftConfig:
     """Share of the rows, chosen by the hash of their text, held out for the loss before and after; 0 for none."""
     max_quarantined: float = MAX_QUARANTINED
     """Share of malformed rows above which the run fails."""
-    precision: str = "auto"
-    """bf16, fp32, or auto: bf16 where the hardware multiplies it (CUDA, CPU with AVX-512 bf16)."""
-    device: str = "auto"
-    """cuda, cpu, or auto: cuda where there is one."""
+    precision: Precision = "auto"
+    """auto: bf16 on CUDA and on CPUs that multiply bf16 (AMX), else fp32."""
+    device: Device = "auto"
+    """auto: cuda where there is one."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
     log_steps: int = 10
@@ -111,10 +115,11 @@ class SftConfig:
                 f"repeat should give one number of at least 0 for each of the {len(self.data)} data files and not "
                 f"only zeros, got {list(self.repeat)}."
             )
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise ConfigError(f"device is auto, cpu or cuda; got {self.device!r}.")
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise ConfigError(f"precision is auto, bf16 or fp32; got {self.precision!r}.")
+        for name, choices in (("device", Device), ("precision", Precision)):
+            if getattr(self, name) not in get_args(choices.__value__):
+                raise ConfigError(
+                    f"{name} is one of {', '.join(get_args(choices.__value__))}; got {getattr(self, name)!r}."
+                )
 
     def repeats(self) -> tuple[float, ...]:
         """Return how often an epoch shows the rows of each data path."""

@@ -61,6 +61,7 @@ class ChatModel:
         model = load_model(folder, dtype=resolve_dtype(precision) if self.device == "cuda" else torch.float32)
         self.model: Any = load_adapter(model, folder, adapter).eval() if adapter is not None else model
         self.model.to(self.device)
+        self.end_ids = _end_ids(self.tokenizer, model)
         self.context = int(getattr(model.config, "max_position_embeddings", 0)) or None
 
     def answer(
@@ -88,10 +89,12 @@ class ChatModel:
                 input_ids=input_ids_BT,
                 attention_mask=torch.ones_like(input_ids_BT),
                 streamer=streamer,
-                **_settings(sampling, self.tokenizer, room),
+                eos_token_id=self.end_ids,
+                pad_token_id=pad_token(self.tokenizer),
+                **_settings(sampling, room),
             )
         new = output_BT[0, len(ids) :].tolist()
-        ended = bool(new) and new[-1] == self.tokenizer.eos_token_id
+        ended = bool(new) and new[-1] in self.end_ids
         return Answer(
             text=self.tokenizer.decode(new, skip_special_tokens=True).strip(),
             stopped="eos" if ended else "length",
@@ -115,7 +118,14 @@ def _device(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
-def _settings(sampling: Sampling, tokenizer: Any, max_new_tokens: int) -> dict[str, Any]:
+def _end_ids(tokenizer: Any, model: Any) -> list[int]:
+    """Return every id that ends an answer: many chat models end a turn with another token than a document."""
+    configured = model.generation_config.eos_token_id
+    named = configured if isinstance(configured, list) else [configured]
+    return sorted({int(i) for i in [tokenizer.eos_token_id, *named] if i is not None})
+
+
+def _settings(sampling: Sampling, max_new_tokens: int) -> dict[str, Any]:
     chosen: dict[str, Any] = {"do_sample": sampling.temperature > 0}
     if sampling.temperature > 0:
         chosen |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
@@ -123,6 +133,4 @@ def _settings(sampling: Sampling, tokenizer: Any, max_new_tokens: int) -> dict[s
         **chosen,
         "repetition_penalty": sampling.repetition_penalty,
         "max_new_tokens": max_new_tokens,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": pad_token(tokenizer),
     }

@@ -21,7 +21,7 @@ from sft.adapter import lora_settings
 from sft.budget import Budget, lr_factor
 from sft.checkpoints import seal_checkpoint
 from sft.config import SftConfig
-from sft.encode import EncodedRow
+from sft.encode import IGNORE, EncodedRow
 
 # ruff: noqa: ARG002 - the signatures of the callback are those of transformers
 
@@ -54,7 +54,7 @@ class _Watch(TrainerCallback):
 
 
 class AnswerTrainer(SFTTrainer):
-    """SFTTrainer with the learning rate of a budget that may be counted in seconds."""
+    """SFTTrainer whose learning rate follows a budget, and which on a CPU computes no logits but those of answers."""
 
     budget: Budget
     warmup: float
@@ -70,6 +70,33 @@ class AnswerTrainer(SFTTrainer):
         chosen: Any = optimizer if optimizer is not None else self.optimizer
         self.lr_scheduler = LambdaLR(chosen, factor)
         return self.lr_scheduler
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the summed loss of the answers' tokens over their number, equal to TRL's.
+
+        TRL's fused head skips prompts on GPUs only; on a CPU it scores every position, thrice (forward, recomputation,
+        backward), which is most of the work where the vocabulary is large and the model small. So here the head is run
+        on those positions alone at which some row of the batch has a label.
+        """
+        if return_outputs or self.args.device.type != "cpu":
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        targets_BT = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORE)
+        kept_K = (targets_BT != IGNORE).any(dim=0).nonzero()[:, 0]
+        targets_BK = targets_BT[:, kept_K]
+        model_inputs = {name: value for name, value in inputs.items() if name != "labels"}
+        logits_BKV = model(**model_inputs, logits_to_keep=kept_K, use_cache=False).logits.float()
+        total = torch.nn.functional.cross_entropy(
+            logits_BKV.flatten(0, 1), targets_BK.flatten(), ignore_index=IGNORE, reduction="sum"
+        )
+        scored_BK = targets_BK != IGNORE
+        right = (logits_BKV.argmax(dim=-1) == targets_BK)[scored_BK].float().mean()
+        self._metrics["train" if model.training else "eval"]["mean_token_accuracy"].append(right.item())
+        if num_items_in_batch is None:
+            return total / scored_BK.sum()
+        across = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+        return total * across / num_items_in_batch
 
 
 def build_trainer(

@@ -131,12 +131,13 @@ def test_malformed_messages_are_refused_before_the_model_is_loaded(trained: Path
 
 
 def test_settings_out_of_range_are_refused(tmp_path: Path):
-    for changes in (
+    bad: list[dict[str, Any]] = [
         {"temperature": -1},
         {"top_p": 0},
         {"max_new_tokens": 0},
         {"prompt": (" ",)},
         {"prompt": ("a",), "messages": tmp_path},
-    ):
+    ]
+    for changes in bad:
         with pytest.raises(ConfigError):
             ChatConfig(model=tmp_path, **changes)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from hanlm.chat import ALPACA_ZH
 from hanlm.errors import InputError
@@ -54,6 +55,45 @@ def test_labels_equal_those_that_trl_makes_with_assistant_only_loss(
     ).train_dataset
     assert [row.ids for row in encoded.train] == theirs["input_ids"][:]
     assert [row.labels for row in encoded.train] == theirs["labels"][:]
+
+
+def test_loss_and_gradients_equal_those_of_trl_though_only_answers_reach_the_head(
+    tokenizer: Any, base_with_report: Path, tmp_path: Path, rows_file: Path, config_maker: Any
+):
+    from trl import SFTTrainer
+
+    from hanlm.log import Metrics, progress
+    from hanlm.models import load_model
+    from hanlm.signals import StopRequest
+    from sft.budget import Budget
+    from sft.trainer import AnswerTrainer, build_trainer, make_watch
+
+    encoded, _ = encoded_of(rows_file, tokenizer)
+    budget = Budget(num_steps=1)
+    with progress(1.0, "sft") as bar:
+        trainer: Any = build_trainer(
+            config_maker(base_with_report, rows_file, tmp_path),
+            load_model(base_with_report),
+            tokenizer,
+            train=encoded.train,
+            order=[0, 1, 2],
+            valid=[],
+            budget=budget,
+            watch=make_watch(budget, StopRequest(), Metrics(tmp_path), bar),
+            checkpoints=tmp_path,
+        )
+    batch = trainer.data_collator([{"input_ids": row.ids, "labels": row.labels} for row in encoded.train])
+    results: list[Any] = []
+    for compute in (AnswerTrainer.compute_loss, SFTTrainer.compute_loss):
+        for num_items in (None, 37):
+            trainer.model.zero_grad()
+            loss = compute(trainer, trainer.model, dict(batch), num_items_in_batch=num_items)
+            loss.backward()
+            gradients = [p.grad.clone() for p in trainer.model.parameters() if p.grad is not None]
+            results.append((loss.detach(), gradients))
+    torch.testing.assert_close(results[0], results[2])
+    torch.testing.assert_close(results[1], results[3])
+    assert any(gradient.any() for gradient in results[0][1])
 
 
 def test_the_labels_spell_exactly_the_answers_and_their_end_tokens(tokenizer: Any, tmp_path: Path, rows_writer: Any):

@@ -265,7 +265,7 @@ def test_a_flipped_bit_in_an_adapter_is_found_and_its_file_named(trained: Path, 
     raw = bytearray((damaged / "adapter_model.safetensors").read_bytes())
     raw[-7] ^= 1
     (damaged / "adapter_model.safetensors").write_bytes(raw)
-    with pytest.raises(ArtifactError, match="adapter_model.safetensors fails its checksum"):
+    with pytest.raises(ArtifactError, match=r"adapter_model\.safetensors fails its checksum"):
         load_adapter(load_model(base_with_report), base_with_report, damaged)
 
 
