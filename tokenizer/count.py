@@ -68,8 +68,8 @@ class CorpusCount:
             texts.append(document.text[:room])
 
     def some_held_out(self) -> list[str]:
-        """Return one held-out document of each domain."""
-        return [texts[0] for texts in self.held_out.values() if texts]
+        """Return the first held-out documents of each domain."""
+        return [text for texts in self.held_out.values() for text in texts[:10]]
 
     def _check_on(self, text: str) -> None:
         """Keep lines and, ever more sparsely, whole documents until there are enough."""
@@ -80,8 +80,9 @@ class CorpusCount:
             if line and line not in self.foreign_lines and not has_strong(line):
                 self.foreign_lines[line] = None
                 self._num_checked_chars += len(line)
-        # The 1st, 2nd, 3rd, 5th, 7th ... document: every part of a corpus, early ones more densely.
-        if self.num_documents >= 1.2 ** min(len(self.documents), 200):
+        # All of the first documents, then ever fewer: every part of a corpus, early ones more densely.
+        few = self._num_checked_chars < MAX_CHECKED_CHARS // 4
+        if few or self.num_documents >= 1.05 ** min(len(self.documents), 800):
             self.documents.append(text)
             self._num_checked_chars += len(text)
 
