@@ -111,25 +111,39 @@ def _sentence(error: Exception) -> str:
 
 def _dispatch(argv: list[str]) -> None:
     chosen = next((c for c in COMMANDS if tuple(argv[: len(c.words)]) == c.words), None)
-    app = App(
-        name="hanlm",
-        help="Turn an English-centred language model into a Chinese one.",
+    if chosen is None:
+        _overview()(argv, exit_on_error=False, print_error=False)
+        return
+    # An app of its own: in one app with its siblings, the key `corpus` of a configuration file would be taken for
+    # the command `corpus`.
+    app = _app(" ".join(("hanlm", *chosen.words)), chosen.help)
+    app.default(_bind(chosen))
+    argv, config = _take_config(argv[len(chosen.words) :], config_type(chosen))
+    if config is not None:
+        app.config = [config]
+    app(argv, exit_on_error=False, print_error=False)
+
+
+def _app(name: str, text: str) -> App:
+    return App(
+        name=name,
+        help=text,
         version=__version__,
         default_parameter=Parameter(consume_multiple=True, negative=()),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
+
+
+def _overview() -> App:
+    """Return the app that lists the commands and knows none of them."""
+    app = _app("hanlm", "Turn an English-centred language model into a Chinese one.")
     corpus = App(name="corpus", help="Build corpora and token files.")
     app.command(corpus)
     for command in COMMANDS:
         parent = corpus if command.words[0] == "corpus" else app
-        function = _bind(command) if command is chosen else _placeholder
-        parent.command(function, name=command.words[-1], help=command.help)
-    if chosen is not None:
-        argv, config = _take_config(argv, config_type(chosen))
-        if config is not None:
-            app.config = [config]
-    app(argv, exit_on_error=False, print_error=False)
+        parent.command(_placeholder, name=command.words[-1], help=command.help)
+    return app
 
 
 def _placeholder() -> None:

@@ -73,6 +73,15 @@ def test_flags_override_the_configuration_file(tmp_path: Path):
     assert _ran[0] == _FakeConfig(out=Path("o"), input=[Path("a")], num_tokens=7)
 
 
+def test_a_key_of_the_file_may_have_the_name_of_a_command(tmp_path: Path):
+    file = tmp_path / "c.yaml"
+    file.write_text("corpus: [a]\ntokenizer: b\nout: c\n", encoding="utf-8")
+    argv = [sys.executable, "-m", "hanlm", "corpus", "tokenize", "--config", str(file)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "expected a corpus artifact at a, but there is nothing" in done.stderr
+
+
 def test_an_unknown_key_in_the_file_is_an_error_that_suggests_the_right_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
