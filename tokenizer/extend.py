@@ -1,14 +1,12 @@
 """``extend-vocab``: add Chinese pieces to a LLaMA-like tokenizer, and rows for them to its model."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hanlm.artifact import publish, refuse_existing
 from hanlm.errors import ConfigError
-from hanlm.log import say
-from hanlm.quarantine import MAX_QUARANTINED, Quarantine
+from hanlm.quarantine import MAX_QUARANTINED
 from hanlm.records import list_files
 
 
@@ -79,71 +77,20 @@ def extend(config: ExtendConfig) -> Path:
         InputError: If the base or the corpus cannot be used.
         VerificationError: If the new tokenizer breaks a promise; nothing is published then.
     """
-    from hanlm.models import tokenizer_hash
     from tokenizer.base import read_base
-    from tokenizer.count import count_corpus
-    from tokenizer.fast import fast_tokenizer
-    from tokenizer.measure import measure
-    from tokenizer.model import vocabulary_matrices, write_model
-    from tokenizer.report import Result, write_report
-    from tokenizer.rows import piece_parents
-    from tokenizer.spm import extended_proto
-    from tokenizer.verify import verify
-    from tokenizer.vocabulary import learn_vocabulary
-    from tokenizer.write import write_card, write_tokenizer
+    from tokenizer.build import build
 
     refuse_existing(config.out, config.overwrite)
-    workers = config.workers or os.cpu_count() or 1
-    base = read_base(config.base, trust_remote_code=config.trust_remote_code)
-    if base.config is not None:
-        vocabulary_matrices(base)  # refuse a base without usable matrices before the long part
-    inputs = {"base": config.base, **{f"corpus{i}": path for i, path in enumerate(config.corpus)}}
     list_files(config.corpus)
-    kind = "tokenizer" if base.config is None else "model"
+    base = read_base(config.base, trust_remote_code=config.trust_remote_code)
+    inputs = {"base": config.base, **{f"corpus{i}": path for i, path in enumerate(config.corpus)}}
     with publish(
-        config.out, kind=kind, config=config, inputs=inputs, seed=config.seed, overwrite=config.overwrite
+        config.out,
+        kind="tokenizer" if base.config is None else "model",
+        config=config,
+        inputs=inputs,
+        seed=config.seed,
+        overwrite=config.overwrite,
     ) as draft:
-        with Quarantine(draft.folder / "quarantine.jsonl") as quarantine:
-            corpus = count_corpus(config.corpus, quarantine, config.pieces)
-            quarantine.check(config.max_quarantined)
-        say(f"counted {len(corpus.segments)} distinct segments in {corpus.num_documents} documents")
-        learned = learn_vocabulary(base, corpus, config.pieces, config.prior, config.num_new_tokens)
-        if (found := len(learned.pieces)) < config.num_new_tokens:
-            say(f"the corpus holds only {found} pieces worth adding, fewer than the {config.num_new_tokens} asked for")
-        proto = extended_proto(base, learned.pieces)
-        fast = fast_tokenizer(base, proto)
-        verification = verify(
-            base,
-            proto,
-            fast,
-            foreign_lines=list(corpus.foreign_lines),
-            documents=[*corpus.documents, *corpus.some_held_out()],
-            seed=config.seed,
-            workers=workers,
-        )
-        verification.require_clean()
-        say(f"verified {found} tokens and {verification.num_texts} texts: no fault")
-        write_tokenizer(base, proto, fast, draft.folder)
-        num_rows = None
-        if base.config is not None:
-            parents = piece_parents(proto, base.num_tokens)
-            num_rows = write_model(base, draft.folder, parents, config.pad_to_multiple, config.seed)
-            write_card(base, draft.folder, corpus, found)
-        measured = measure(base, proto, corpus, learned, workers)
-        write_report(
-            draft.folder,
-            Result(
-                base=base,
-                proto=proto,
-                corpus=corpus,
-                vocabulary=learned,
-                verification=verification,
-                measure=measured,
-                num_requested=config.num_new_tokens,
-                num_rows=num_rows,
-                quarantined=dict(quarantine.counts),
-            ),
-        )
-        draft.tokenizer_hash = tokenizer_hash(draft.folder)
-        draft.record(counts={"documents_in": corpus.num_documents, "quarantined": dict(quarantine.counts)})
+        build(config, base, draft)
     return config.out

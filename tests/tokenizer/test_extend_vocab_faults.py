@@ -187,7 +187,7 @@ def test_a_byte_level_model_folder_is_refused(model_copy, text_file, tmp_path):
 
 
 def test_failed_verification_publishes_nothing(tiny_tokenizer_folder, text_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("tokenizer.verify.verify", lambda *_, **__: Verification(dead_tokens=3, examples=["dead: 'x'"]))
+    monkeypatch.setattr("tokenizer.build.verify", lambda *_, **__: Verification(dead_tokens=3, examples=["dead: 'x'"]))
     config = config_for(tiny_tokenizer_folder / "tokenizer.model", text_file, tmp_path)
     refused(config, VerificationError, "3 dead tokens")
 

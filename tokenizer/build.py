@@ -1,0 +1,87 @@
+"""The steps of extend-vocab, in order; everything is verified before the first file is written."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hanlm.artifact import Draft
+from hanlm.log import say
+from hanlm.models import tokenizer_hash
+from hanlm.quarantine import Quarantine
+from tokenizer.base import Base
+from tokenizer.count import CorpusCount, count_corpus
+from tokenizer.extend import ExtendConfig
+from tokenizer.fast import fast_tokenizer
+from tokenizer.measure import measure
+from tokenizer.model import vocabulary_matrices, write_model
+from tokenizer.report import Result, write_report
+from tokenizer.rows import piece_parents
+from tokenizer.spm import extended_proto
+from tokenizer.verify import Verification, verify
+from tokenizer.vocabulary import Vocabulary, learn_vocabulary
+from tokenizer.write import write_card, write_tokenizer
+
+
+def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
+    """Write the extended tokenizer, the model with more rows, and the report into the draft's folder."""
+    workers = config.workers or os.cpu_count() or 1
+    if base.config is not None:
+        vocabulary_matrices(base)  # refuses a base without usable matrices before the long part
+    with Quarantine(draft.folder / "quarantine.jsonl") as quarantine:
+        corpus = count_corpus(config.corpus, quarantine, config.pieces)
+        quarantine.check(config.max_quarantined)
+    say(f"counted {len(corpus.segments)} distinct segments in {corpus.num_documents} documents")
+    vocabulary = _learn(config, base, corpus)
+    proto = extended_proto(base, vocabulary.pieces)
+    fast = fast_tokenizer(base, proto)
+    verification = _verify(config, base, proto, fast, corpus, workers)
+    write_tokenizer(base, proto, fast, draft.folder)
+    num_rows = _write_model(config, base, proto, corpus, draft.folder)
+    result = Result(
+        base=base,
+        proto=proto,
+        corpus=corpus,
+        vocabulary=vocabulary,
+        verification=verification,
+        measure=measure(base, proto, corpus, vocabulary, workers),
+        num_requested=config.num_new_tokens,
+        num_rows=num_rows,
+        quarantined=dict(quarantine.counts),
+    )
+    write_report(draft.folder, result)
+    draft.tokenizer_hash = tokenizer_hash(draft.folder)
+    draft.record(counts={"documents_in": corpus.num_documents, "quarantined": result.quarantined})
+
+
+def _learn(config: ExtendConfig, base: Base, corpus: CorpusCount) -> Vocabulary:
+    vocabulary = learn_vocabulary(base, corpus, config.pieces, config.prior, config.num_new_tokens)
+    if (found := len(vocabulary.pieces)) < config.num_new_tokens:
+        say(f"the corpus holds only {found} pieces worth adding, fewer than the {config.num_new_tokens} asked for")
+    return vocabulary
+
+
+def _verify(
+    config: ExtendConfig, base: Base, proto: Any, fast: dict[str, Any], corpus: CorpusCount, workers: int
+) -> Verification:
+    verification = verify(
+        base,
+        proto,
+        fast,
+        foreign_lines=list(corpus.foreign_lines),
+        documents=[*corpus.documents, *corpus.some_held_out()],
+        seed=config.seed,
+        workers=workers,
+    )
+    verification.require_clean()
+    say(f"verified {verification.num_tokens_checked} tokens and {verification.num_texts} texts: no fault")
+    return verification
+
+
+def _write_model(config: ExtendConfig, base: Base, proto: Any, corpus: CorpusCount, folder: Path) -> int | None:
+    """Write weights, configuration and card, if the base has weights; returns the padded vocabulary size."""
+    if base.config is None:
+        return None
+    parents = piece_parents(proto, base.num_tokens)
+    num_rows = write_model(base, folder, parents, config.pad_to_multiple, config.seed)
+    write_card(base, folder, corpus, len(parents))
+    return num_rows
