@@ -94,9 +94,6 @@ def write_card(folder: Path, measures: Measures, sources: Counter[tuple[str, str
     bits = "\n".join(
         f"| {name} | {value:.3f} | {measures.num_bytes[name]:,} |" for name, value in measures.bits_per_byte.items()
     )
-    data = "\n".join(
-        f"- {domain}: {license_name} ({size:,} bytes)" for (domain, license_name), size in sources.most_common()
-    )
     samples = "\n\n".join("```text\n" + sample.replace("```", "") + "\n```" for sample in measures.samples)
     text = _CARD.format(
         millions=measures.num_parameters / 1e6,
@@ -106,9 +103,19 @@ def write_card(folder: Path, measures: Measures, sources: Counter[tuple[str, str
         chinese=measures.bits_per_byte["chinese"],
         bits=bits,
         samples=samples,
-        data=data,
+        data=_data_lines(sources),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _data_lines(sources: Counter[tuple[str, str]]) -> str:
+    """Return one line a domain: its size and its licences, the largest first."""
+    licences: dict[str, list[str]] = {}
+    num_bytes: Counter[str] = Counter()
+    for (domain, licence), size in sources.most_common():
+        licences.setdefault(domain, []).append(licence)
+        num_bytes[domain] += size
+    return "\n".join(f"- {name} ({num_bytes[name]:,} bytes): {'; '.join(licences[name])}" for name in licences)
 
 
 def _first_bytes(texts: Sequence[str]) -> list[str]:
@@ -149,7 +156,7 @@ and little else, and nothing it says should be relied on.
   of its own.
 - Trained on English only: {num_tokens:,} tokens in {num_steps:,} steps, {minutes:.0f} minutes on two shared CPU cores,
   matrices by Muon and the rest by AdamW, cosine schedule, bf16 autocast over float32 weights. Documents are packed as
-  `<s> text </s>`.
+  `<s> text </s>` and read in random order as far as the time allows, out of the text listed at the end.
 
 Made by `recipes/demo/train_base.py`, which anyone can run again on any folder of English text.
 

@@ -102,9 +102,9 @@ def new_model(shape: Shape, seed: int) -> "LlamaForCausalLM":
     )
     model = LlamaForCausalLM(config)
     # Layers that write to the residual stream start smaller, so that its variance does not grow with depth.
-    for layer in model.model.layers:
-        for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
-            projection.weight.data.div_(math.sqrt(2 * shape.num_layers))
+    for name, parameter in model.named_parameters():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            parameter.data.div_(math.sqrt(2 * shape.num_layers))
     return model
 
 
