@@ -26,13 +26,21 @@ class Progress:
     """``elapsed_seconds`` when the phase began."""
 
     def share(self, phase: Phase, *, ahead: int = 0) -> float:
-        """Return the share of the current phase that is done, ``ahead`` steps from now, from 0 to 1."""
+        """Return the share of the current phase that is done, ``ahead`` steps from now, from 0 to 1.
+
+        By the clock, steps to come are taken to last as long as those before; where there are none yet they
+        count for a hundredth of the phase, so that the first step does not fall on a rate of 0.
+        """
         if phase.steps is not None:
             return min(1.0, (self.phase_step + ahead) / phase.steps)
         assert phase.seconds is not None
-        start = 0.0 if phase.include_earlier else self.phase_started_seconds
-        length = phase.seconds - (self.phase_started_seconds - start)
-        return min(1.0, (self.elapsed_seconds - self.phase_started_seconds) / length) if length > 0 else 1.0
+        already = self.phase_started_seconds if phase.include_earlier else 0.0
+        length = phase.seconds - already
+        if length <= 0:
+            return 1.0
+        spent = self.elapsed_seconds - self.phase_started_seconds
+        a_step = spent / self.phase_step if self.phase_step else 0.01 * length
+        return min(1.0, (spent + ahead * a_step) / length)
 
     def done(self, seconds: float) -> None:
         """Count one step that took ``seconds``."""
