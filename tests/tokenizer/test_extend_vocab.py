@@ -143,7 +143,8 @@ def test_the_result_is_the_same_for_any_number_of_workers(tiny_tokenizer_folder,
     for name in ("tokenizer.model", "tokenizer.json", "vocab_report.json"):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
     assert open_artifact(folders[0], "tokenizer").hash == open_artifact(folders[1], "tokenizer").hash
-    assert load_tokenizer(folders[0]).encode("他说", add_special_tokens=False)
+    tokenizer = load_tokenizer(folders[0])
+    assert tokenizer.encode("他说")[0] == tokenizer.bos_token_id is not None
 
 
 def test_an_extended_model_can_be_extended_again(extended_folder, tmp_path):
@@ -173,6 +174,19 @@ def test_only_the_train_split_of_a_corpus_is_learned_from(tiny_tokenizer_folder,
     report = json.loads((extend(config) / "vocab_report.json").read_text(encoding="utf-8"))
     assert set("".join(report["new_pieces"])) == set("山高水长")
     assert report["tokens_per_char"]["d"]["extended"] == pytest.approx(report["tokens_per_char"]["d"]["base"])
+
+
+def test_english_replay_does_not_dilute_the_overall_figure(tiny_tokenizer_folder, chinese_file, english_file, tmp_path):
+    config = ExtendConfig(
+        base=tiny_tokenizer_folder / "tokenizer.model",
+        corpus=(chinese_file, english_file),
+        num_new_tokens=50,
+        out=tmp_path / "out",
+    )
+    report = json.loads((extend(config) / "vocab_report.json").read_text(encoding="utf-8"))
+    notes = report["tokens_per_char"]["notes"]
+    assert notes["base"] == notes["extended"]
+    assert report["tokens_per_char_overall"] == report["tokens_per_char"]["story"]
 
 
 def test_plan_says_what_would_happen_and_writes_nothing(tiny_model_folder, chinese_file, tmp_path):
