@@ -43,4 +43,5 @@ def restore(engine: Engine, checkpoint: Checkpoint, *, with_optimizer: bool) -> 
         if with_optimizer:
             engine.optimizer.load_state_dict(loaded["optimizer"])
             for entry in engine.optimizer.optimizer.state.values():
-                entry["step"] = torch.as_tensor(entry["step"], dtype=torch.float32).clone().to(engine.place.device)
+                if "step" in entry:  # TransformerEngine's optimizer counts by group
+                    entry["step"] = torch.as_tensor(entry["step"], dtype=torch.float32).clone().to(engine.place.device)
