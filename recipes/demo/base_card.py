@@ -23,7 +23,7 @@ CHINESE = (
 )
 """Chinese written for this card: what the base costs on text whose script it has never seen."""
 
-MAX_BYTES_PER_DOMAIN = 200_000
+MAX_BYTES_PER_DOMAIN = 1_000_000
 PROMPTS = ("The", "Returns the number of", "The people of this country")
 _ROWS = 8
 
