@@ -213,14 +213,15 @@ def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(
     config = config_maker(tiny_model_folder, rows_file, tmp_path / "killed", **settings)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(to_plain(config)))
     command = [sys.executable, "-m", "hanlm", "sft", "--config", str(tmp_path / "config.yaml")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # sums are only bit-equal over as many threads
+    process = subprocess.Popen(command, env=one_thread, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     checkpoints = work_folder(config.out) / "checkpoints"
     while not (checkpoints / "checkpoint-20").is_dir() and process.poll() is None:
         time.sleep(0.02)
     process.kill()
     process.wait()
     assert process.returncode == -signal.SIGKILL, process.stdout and process.stdout.read()
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, env=one_thread, check=True, capture_output=True)
     assert whole is not None
     assert all(torch.equal(tensor, weights(config.out)[name]) for name, tensor in weights(whole).items())
     assert [(s["step"], s["loss"]) for s in steps(config.out)] == [(s["step"], s["loss"]) for s in steps(whole)]
