@@ -32,10 +32,10 @@ class BenchConfig:
     form: PromptForm = "auto"
     """chat puts each row's messages through the model's chat template, plain uses its prompt; auto is chat where the
     model has a template and the rows have messages."""
-    batch_tokens: int = 8192
-    """Most tokens of a batch."""
+    batch_tokens: int | None = None
+    """Most tokens of a batch; by default what suits the device."""
     precision: Precision = "auto"
-    """auto is bf16 where the hardware multiplies it, else fp32."""
+    """auto is bf16 on a GPU and fp32 on a CPU."""
     device: Device = "auto"
     """auto is a GPU where there is one."""
     num_resamples: int = 1000
@@ -51,8 +51,9 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         for name in ("batch_tokens", "num_resamples"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}.")
         if not self.task:
             raise ConfigError("expected at least one --task, got none; pass a file of choice rows.")
 
@@ -127,17 +128,18 @@ def _score(config: BenchConfig, candidate: Candidate, rows: Sequence[ChoiceRow],
     import numpy as np
 
     from eval.bench_figures import ChoiceScores
-    from eval.candidates import load_candidate
+    from eval.candidates import load_candidate, resolve_batch_tokens
     from eval.choice_tasks import choice_spans, fit_span, uses_chat
     from eval.scoring import score_spans
 
+    batch_tokens = resolve_batch_tokens(config.batch_tokens, config.device)
     model, tokenizer = load_candidate(candidate, precision=config.precision, device=config.device)
     chat = uses_chat(tokenizer, rows, config.form)
     whole = list(choice_spans(tokenizer, rows, chat=chat))
     spans = [fit_span(span, candidate.max_length) for span in whole]
     log_likelihoods = np.zeros(len(spans))
     with progress(len(spans), f"scoring with {candidate.name}") as bar:
-        for span, nll in score_spans(model, spans, batch_tokens=config.batch_tokens):
+        for span, nll in score_spans(model, spans, batch_tokens=batch_tokens):
             log_likelihoods[span.owner] = -nll.sum()
             bar.advance()
             if stop.requested:

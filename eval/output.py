@@ -20,6 +20,9 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(text + "\n", encoding="utf-8", errors="replace")
 
 
+_LOG_WIDTH = 120  # columns in a log file, which has no width of its own
+
+
 @contextmanager
 def kept_quarantine(draft: Draft) -> Generator[Quarantine]:
     """Give a quarantine whose file ends up in the report; after a failure it stays in the working folder."""
@@ -44,7 +47,10 @@ def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[Cell
         table.add_column(Text(header), justify="right" if numeric else "left", overflow="fold")
     for row in body:
         table.add_row(*(Text(format_cell(cell)) for cell in row))
-    Console(stderr=True).print(table)
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.width = _LOG_WIDTH
+    console.print(table)
 
 
 def with_interval(value: float, ci95: Sequence[float] | None) -> str:

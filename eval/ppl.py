@@ -41,10 +41,10 @@ class PplConfig:
     stride: int | None = None
     """Tokens newly scored by each window after a document's first; smaller is slower and gives each token more context.
     By default half the length."""
-    batch_tokens: int = 8192
-    """Most tokens of a batch."""
+    batch_tokens: int | None = None
+    """Most tokens of a batch; by default what suits the device."""
     precision: Precision = "auto"
-    """auto is bf16 where the hardware multiplies it, else fp32."""
+    """auto is bf16 on a GPU and fp32 on a CPU."""
     device: Device = "auto"
     """auto is a GPU where there is one."""
     num_resamples: int = 1000
@@ -153,7 +153,7 @@ def resolve_windows(config: PplConfig, candidates: Sequence[Candidate]) -> "Wind
 def _score(
     config: PplConfig, candidate: Candidate, windows: "Windows", sample: "Sample", work: Path, stop: StopRequest
 ) -> "DocumentScores":
-    from eval.candidates import load_candidate
+    from eval.candidates import load_candidate, resolve_batch_tokens
     from eval.document_scores import DocumentScores, score_documents
     from eval.sampling import num_bytes
 
@@ -161,10 +161,11 @@ def _score(
     if stored.is_file():
         say(f"{candidate.name}: scored before the interruption, taken over")
         return DocumentScores.load(stored)
+    batch_tokens = resolve_batch_tokens(config.batch_tokens, config.device)
     model, tokenizer = load_candidate(candidate, precision=config.precision, device=config.device)
     texts = [document.text for document in sample.documents]
     with progress(sum(map(num_bytes, texts)), f"scoring with {candidate.name}") as bar:
-        scores = score_documents(model, tokenizer, texts, windows, batch_tokens=config.batch_tokens, bar=bar, stop=stop)
+        scores = score_documents(model, tokenizer, texts, windows, batch_tokens=batch_tokens, bar=bar, stop=stop)
     assert scores.documents_hash == sample.documents_hash  # or models would be compared on different bytes
     scores.save(stored)
     return scores

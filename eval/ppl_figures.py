@@ -36,7 +36,8 @@ def find_scopes(documents: Sequence[Document]) -> list[Scope]:
     scopes = [Scope(kind="overall", name="overall", indices=np.arange(len(documents)))]
     keys: tuple[tuple[ScopeKind, list[str]], ...] = (
         ("domain", [document.domain for document in documents]),
-        ("language", [document.lang for document in documents]),
+        # zh-Hans and zh-Hant are both Chinese.
+        ("language", [document.lang.partition("-")[0].lower() for document in documents]),
     )
     for kind, labels in keys:
         values = np.array(labels)

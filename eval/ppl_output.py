@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.candidates import Candidate, resolve_device
+from eval.candidates import Candidate, resolve_device, resolve_precision
 from eval.document_scores import DocumentScores, Windows
 from eval.sampling import Sample, num_bytes
-from hanlm.models import resolve_dtype
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document
 
@@ -36,7 +35,7 @@ def describe_method(config: "PplConfig", windows: Windows) -> dict[str, Any]:
         "stride": windows.stride,
         "start": "every document is conditioned on bos (eos where there is none); only its own tokens are counted",
         "differences": "bits per byte of b minus bits per byte of a, on the same resampled documents",
-        "precision": str(resolve_dtype(config.precision)).removeprefix("torch."),
+        "precision": str(resolve_precision(config.precision, config.device)).removeprefix("torch."),
         "device": resolve_device(config.device),
         "num_resamples": config.num_resamples,
         "seed": config.seed,

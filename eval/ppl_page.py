@@ -21,13 +21,16 @@ _MAX_FOREST_ROWS = 40
 
 
 def print_summary(report: Mapping[str, Any]) -> None:
-    """Print bits per byte by model and domain."""
-    domains = list(report["models"][0]["domains"])
-    rows = [
-        [model["name"], *(_cell(model["domains"][name]) for name in domains), _cell(model["overall"])]
-        for model in report["models"]
+    """Print bits per byte: a row a domain, a column a model."""
+    models = report["models"]
+    rows = [[name, *(_cell(model["domains"][name]) for model in models)] for name in models[0]["domains"]]
+    rows += [
+        [f"all {LANGUAGE_NAMES.get(name, name)}", *(_cell(model["languages"][name]) for model in models)]
+        for name in models[0]["languages"]
     ]
-    print_table("Bits per byte (lower is better), 95% interval", ["model", *domains, "overall"], rows)
+    rows.append(["overall", *(_cell(model["overall"]) for model in models)])
+    headers = ["domain", *(model["name"] for model in models)]
+    print_table("Bits per byte (lower is better) [95% interval]", headers, rows)
 
 
 def write_page(

@@ -12,19 +12,23 @@ if TYPE_CHECKING:
 IGNORE = -100
 """Label of a position that is not scored (the same value as PyTorch's and TRL's)."""
 
-MAX_CHUNK_ELEMENTS = 16 * 1024 * 1024
-"""Logits converted to float32 at once: 64 MiB, so a 150,000-row vocabulary costs no more than a small one."""
+_CHUNK_ELEMENTS = {"cpu": 2**18}
+_DEFAULT_CHUNK_ELEMENTS = 2**24
+# Logits normalised at once, so that a 150,000-row vocabulary costs no more memory than a small one. On a CPU 1 MiB of
+# float32 stays in the cache: against 64 MiB this cut the share of scoring time spent here from 29% to 6% (5 M model,
+# 8,000 tokens). A GPU wants few large launches.
 
 
 def token_nll(
-    logits_BTV: "torch.Tensor", labels_BT: "torch.Tensor", *, max_chunk_elements: int = MAX_CHUNK_ELEMENTS
+    logits_BTV: "torch.Tensor", labels_BT: "torch.Tensor", *, max_chunk_elements: int | None = None
 ) -> "torch.Tensor":
     """Return the negative log-likelihood of every label under its logits, in nats.
 
     Args:
         logits_BTV: Unnormalised scores, any float dtype. Rows are normalised in float32 (or float64).
         labels_BT: The id each row should predict, already shifted; ``IGNORE`` marks positions not scored.
-        max_chunk_elements: Rows are processed in chunks of at most this many logits (at least one row).
+        max_chunk_elements: Rows are processed in chunks of at most this many logits (at least one row); by default
+            what suits the device.
 
     Returns:
         float64 tensor shaped like ``labels_BT``; exactly 0 where the label is ``IGNORE``, so that ``.sum()``
@@ -42,7 +46,8 @@ def token_nll(
         )
     logits_NV = logits_BTV.reshape(-1, logits_BTV.shape[-1])
     labels_N = labels_BT.reshape(-1)
-    rows_per_chunk = max(1, max_chunk_elements // logits_NV.shape[-1])
+    limit = max_chunk_elements or _CHUNK_ELEMENTS.get(logits_NV.device.type, _DEFAULT_CHUNK_ELEMENTS)
+    rows_per_chunk = max(1, limit // logits_NV.shape[-1])
     chunks = [
         _chunk_nll(logits_NV[start : start + rows_per_chunk], labels_N[start : start + rows_per_chunk])
         for start in range(0, len(labels_N), rows_per_chunk)
