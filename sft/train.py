@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 _NUM_PROBES = 4
 _PROBE_TOKENS = 256
+_NUM_SCORED = 200
+"""Held-out rows whose loss is computed, twice: enough to see a change, few enough to cost seconds on a laptop."""
+_NO_LIMIT = 2**31
 
 
 def plan(config: SftConfig) -> list[str]:
@@ -72,7 +76,12 @@ def sft(config: SftConfig) -> Path | None:
     inputs = {"model": config.model, **{f"data-{i}": path for i, path in enumerate(config.data)}}
     shared: dict[str, Any] = {"config": config, "inputs": inputs, "seed": config.seed}
     shared["tokenizer_hash"] = tokenizer_hash(config.model)
-    with publish(config.out, kind="sft", overwrite=config.overwrite, keep_work=config.keep_work, **shared) as draft:
+    with (
+        warnings.catch_warnings(
+            action="ignore", category=FutureWarning
+        ),  # they tell authors of libraries what to rename
+        publish(config.out, kind="sft", overwrite=config.overwrite, keep_work=config.keep_work, **shared) as draft,
+    ):
         with Quarantine(draft.work / "quarantine.jsonl") as quarantine:  # survives a failure, for the user to read
             encoded = _encoded(config, tokenizer, quarantine)
             draft.record(counts=encoded.counts(quarantine))
@@ -96,6 +105,7 @@ def _require_context(config: SftConfig) -> None:
 def _tokenizer(config: SftConfig) -> PreTrainedTokenizerBase:
     """Return the base's tokenizer with the run's template and a pad token that is not the end token."""
     tokenizer: Any = load_tokenizer(config.model)
+    tokenizer.model_max_length = _NO_LIMIT  # rows are cut, counted and reported here, without transformers' warning
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_token(tokenizer))
     if tokenizer.eos_token_id is None:
         raise InputError(f"the tokenizer of {config.model} has no eos token, so no model could learn to stop; add one.")
@@ -159,7 +169,8 @@ def _train(config: SftConfig, tokenizer: Any, encoded: Encoded, draft: Draft) ->
             tokenizer,
             train=encoded.train,
             order=order,
-            valid=encoded.valid,
+            # Sorted by length for little padding; the choice among them is by hash already.
+            valid=sorted(encoded.valid[:_NUM_SCORED], key=lambda row: len(row.ids)),
             budget=budget,
             watch=make_watch(budget, stop, metrics, bar),
             checkpoints=checkpoints,

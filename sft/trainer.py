@@ -147,6 +147,7 @@ def _arguments(config: SftConfig, checkpoints: Path, num_steps: int) -> TrlConfi
         gradient_checkpointing=config.gradient_checkpointing,
         max_length=None,
         train_sampling_strategy="sequential",
+        dataloader_pin_memory=torch.cuda.is_available(),
         dataset_kwargs={"skip_prepare_dataset": True},
         logging_steps=config.log_steps,
         logging_nan_inf_filter=False,
