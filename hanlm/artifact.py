@@ -23,7 +23,7 @@ from hanlm.errors import ArtifactError, InputError
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
-KINDS = ("corpus", "dataset", "tokenizer", "tokens", "model", "adapter", "gguf", "report")
+KINDS = ("corpus", "dataset", "tokenizer", "tokens", "model", "adapter", "sft", "gguf", "report")
 
 _VERSIONED = ("hanlm", "torch", "transformers", "tokenizers", "sentencepiece", "megatron-core", "peft", "trl")
 
@@ -133,6 +133,7 @@ def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
         if p.is_file() and p.name != MANIFEST
     }
     for name in files:
+        (folder / name).chmod(0o644)  # transformers leaves weights at 0600, which nobody else could read
         _fsync(folder / name)
     path = folder / MANIFEST
     path.write_text(json.dumps({**manifest, "files": files}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -81,7 +81,9 @@ def _message(item: object, turn: int) -> Message:
     if role not in ("system", "user", "assistant"):
         raise InputError(f"expected the role of turn {turn} to be system, user or assistant, got {role!r}")
     if not isinstance(content, str) or not content.strip():
-        raise InputError(f"expected the content of turn {turn} to be a text that is not blank, got {_describe(content)}")
+        raise InputError(
+            f"expected the content of turn {turn} to be a text that is not blank, got {_describe(content)}"
+        )
     return {"role": str(role), "content": content}
 
 

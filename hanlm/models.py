@@ -150,7 +150,7 @@ def document_ids(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> 
     """Return each text as a training document: ``[bos] ids [eos]``, bos left out where there is none."""
     bos, eos = cast("tuple[int | None, int | None]", (tokenizer.bos_token_id, tokenizer.eos_token_id))
     head, tail = [] if bos is None else [bos], [] if eos is None else [eos]
-    batch = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
+    batch = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
     return [[*head, *ids, *tail] for ids in cast("list[list[int]]", batch["input_ids"])]
 
 

@@ -137,9 +137,7 @@ class TokenWriter:
         if self._table is not None:
             self._table.close()
         if kind is None and not self._sets:
-            raise InputError(
-                "expected at least one document to tokenize, got none; check the corpus and its filters."
-            )
+            raise InputError("expected at least one document to tokenize, got none; check the corpus and its filters.")
 
     def _set(self, split: str, domain: str, lang: str) -> _Open:
         key = (split, domain, lang)
@@ -147,9 +145,7 @@ class TokenWriter:
             with megatron_import():
                 from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
             prefix = self._free_prefix(split, domain, lang)
-            builder = IndexedDatasetBuilder(
-                str(self.folder / f"{prefix}.bin"), dtype=token_dtype(self.vocab_size)
-            )
+            builder = IndexedDatasetBuilder(str(self.folder / f"{prefix}.bin"), dtype=token_dtype(self.vocab_size))
             self._sets[key] = _Open(prefix=prefix, split=split, domain=domain, lang=lang, builder=builder)
         return self._sets[key]
 
