@@ -7,7 +7,7 @@ from typing import Any
 
 from hanlm.artifact import fingerprint, open_artifact
 from hanlm.errors import ArtifactError, ConfigError, HanLMError
-from hanlm.models import require_same_tokenizer, tokenizer_hash
+from hanlm.models import num_base_tokens, require_same_tokenizer, tokenizer_hash
 from sft.config import SftConfig
 
 _CARD = """---
@@ -42,8 +42,29 @@ def lora_settings(config: SftConfig, model: Any) -> Any:
         lora_alpha=config.lora_alpha,  # pyright: ignore[reportArgumentType]
         lora_dropout=config.lora_dropout,
         target_modules="all-linear" if all_linear else list(config.target_modules),
+        trainable_token_indices=_trained_rows(config, model),
         task_type="CAUSAL_LM",
     )
+
+
+def _trained_rows(config: SftConfig, model: Any) -> dict[str, list[int]] | None:
+    """Return which rows of which embedding layers are trained; tied layers are one, and PEFT keeps them so."""
+    if config.train_embeddings == "none":
+        return None
+    first = 0
+    if config.train_embeddings == "new":
+        base_size = num_base_tokens(config.model)
+        if base_size is None:
+            raise ConfigError(
+                f"train_embeddings is new, but {config.model} has no vocab_report.json that says which tokens are new; "
+                "pass a model that extend-vocab made, or --train-embeddings all."
+            )
+        first = base_size
+    rows = list(range(first, model.get_input_embeddings().weight.shape[0]))
+    layers = [model.get_input_embeddings()]
+    layers += [] if model.config.tie_word_embeddings else [model.get_output_embeddings()]
+    names = {id(module): name.rpartition(".")[2] for name, module in model.named_modules()}
+    return {names[id(layer)]: rows for layer in layers}
 
 
 def save_adapter(model: Any, folder: Path, *, base: Path, num_rows: int) -> dict[str, int]:

@@ -11,6 +11,7 @@ from hanlm.errors import ConfigError
 from hanlm.quarantine import MAX_QUARANTINED
 
 type Precision = Literal["auto", "bf16", "fp32"]
+type Embeddings = Literal["none", "new", "all"]
 type Device = Literal["auto", "cpu", "cuda"]
 
 _POSITIVE = (
@@ -50,6 +51,8 @@ class SftConfig:
     """Dropout on the input of the update."""
     target_modules: tuple[str, ...] = ("all-linear",)
     """Names of the layers that get an update (q_proj v_proj …); all-linear: every linear layer but the output."""
+    train_embeddings: Embeddings = "none"
+    """Also train embedding and output rows: of the tokens that extend-vocab added, or all. Only they are saved."""
 
     lr: float = 2e-4
     """Peak learning rate (AdamW)."""
@@ -115,7 +118,7 @@ class SftConfig:
                 f"repeat should give one number of at least 0 for each of the {len(self.data)} data files and not "
                 f"only zeros, got {list(self.repeat)}."
             )
-        for name, choices in (("device", Device), ("precision", Precision)):
+        for name, choices in (("device", Device), ("precision", Precision), ("train_embeddings", Embeddings)):
             if getattr(self, name) not in get_args(choices.__value__):
                 raise ConfigError(
                     f"{name} is one of {', '.join(get_args(choices.__value__))}; got {getattr(self, name)!r}."

@@ -58,6 +58,7 @@ class AnswerTrainer(SFTTrainer):
 
     budget: Budget
     warmup: float
+    trains_head: bool
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Make the learning rate follow the budget; never quite zero, so that the first and last step count."""
@@ -78,9 +79,10 @@ class AnswerTrainer(SFTTrainer):
 
         TRL's fused head skips prompts on GPUs only; on a CPU it scores every position, thrice (forward, recomputation,
         backward), which is most of the work where the vocabulary is large and the model small. So here the head is run
-        on those positions alone at which some row of the batch has a label.
+        on those positions alone at which some row of the batch has a label. Trained rows of the head need this on a GPU
+        as well: TRL multiplies by the frozen weight.
         """
-        if return_outputs or self.args.device.type != "cpu":
+        if return_outputs or (self.args.device.type != "cpu" and not self.trains_head):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         targets_BT = torch.nn.functional.pad(inputs["labels"][:, 1:], (0, 1), value=IGNORE)
         kept_K = (targets_BT != IGNORE).any(dim=0).nonzero()[:, 0]
@@ -122,6 +124,7 @@ def build_trainer(
         callbacks=[watch],
     )
     trainer.budget, trainer.warmup = budget, config.warmup
+    trainer.trains_head = config.train_embeddings != "none"
     for noisy in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(noisy)
     return trainer

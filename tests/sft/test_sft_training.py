@@ -111,6 +111,41 @@ def test_tied_embeddings_stay_tied_and_bf16_weights_stay_bf16(
     assert torch.equal(merged.lm_head.weight, load_model(base).lm_head.weight)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_trained_rows_of_new_tokens_are_saved_alone_and_merged_and_the_other_rows_stay(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any, tied: bool
+):
+    from transformers import AutoConfig, LlamaForCausalLM
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model_folder, base)
+    settings = AutoConfig.from_pretrained(str(base))
+    settings.tie_word_embeddings = tied
+    torch.manual_seed(0)
+    before: Any = LlamaForCausalLM(settings)  # type: ignore[arg-type]
+    before.save_pretrained(str(base))
+    (base / "vocab_report.json").write_text('{"num_base_tokens": 200}', encoding="utf-8")
+    out = sft(config_maker(base, rows_file, tmp_path / "out", epochs=3, train_embeddings="new"))
+    assert out is not None
+    after: Any = load_model(out / "model")
+    for name in ("get_input_embeddings", "get_output_embeddings"):
+        old, new = getattr(before, name)().weight, getattr(after, name)().weight
+        assert torch.equal(old[:200], new[:200])
+        assert (old[200:] != new[200:]).any()
+    assert (after.lm_head.weight.data_ptr() == after.model.embed_tokens.weight.data_ptr()) is tied
+    saved = [t for name, t in weights(out).items() if "trainable_tokens" in name]
+    assert [t.shape[0] for t in saved] == [before.vocab_size - 200] * (1 if tied else 2)
+    again = load_adapter(load_model(base), base, out / "adapter")
+    torch.testing.assert_close(logits(again, [1, 250, 300]), logits(after, [1, 250, 300]))
+
+
+def test_new_rows_cannot_be_trained_where_no_report_names_them(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
+):
+    with pytest.raises(ConfigError, match="vocab_report"):
+        sft(config_maker(tiny_model_folder, rows_file, tmp_path / "out", train_embeddings="new"))
+
+
 def test_gradients_flow_through_checkpointed_activations_though_the_embeddings_are_frozen(
     tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
 ):
