@@ -1,7 +1,7 @@
 """Conversations: checking their form, rendering them with a chat template, and saving a template beside a tokenizer.
 
 A conversation is a list of messages ``{"role": "user", "content": "你好"}``: at most one ``system`` message first, then
-``user`` and ``assistant`` in turn. Templates are jinja, rendered by transformers in its immutable sandbox, so the text a
+``user`` and ``assistant`` in turn. Templates are jinja, rendered by transformers in its immutable sandbox: the text a
 model is trained on, asked with and measured with is one and the same. The markers ``{% generation %}`` around what the
 assistant says tell which tokens bear loss.
 """
