@@ -3,6 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Waiting threads that spin starve the others where processes outnumber cores (torchrun, tests beside anything else).
+export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 0
+
 .PHONY: demo test test-slow check lock clean
 
 demo: $(READY)
