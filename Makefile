@@ -27,7 +27,7 @@ check: $(READY)
 $(READY): requirements.lock pyproject.toml
 	@if uv --version >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python 3.12 .venv && \
-	  uv pip install --quiet --python .venv --require-hashes -r requirements.lock && \
+	  uv pip install --quiet --compile-bytecode --python .venv --require-hashes -r requirements.lock && \
 	  uv pip install --quiet --python .venv --no-deps --no-build-isolation -e . ; \
 	else \
 	  $(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 12) else f"HanLM needs Python 3.12 or newer, this is {v[0]}.{v[1]}: make PYTHON=python3.12")' && \
