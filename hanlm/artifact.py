@@ -134,11 +134,11 @@ def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
     }
     for name in files:
         (folder / name).chmod(0o644)  # transformers leaves weights at 0600, which nobody else could read
-        _fsync(folder / name)
+        fsync(folder / name)
     path = folder / MANIFEST
     path.write_text(json.dumps({**manifest, "files": files}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    _fsync(path)
-    _fsync(folder)
+    fsync(path)
+    fsync(folder)
 
 
 def open_artifact(path: Path, kind: str, *, verify: bool = True) -> Artifact:
@@ -207,6 +207,15 @@ def manifest_hash(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
 
 
+def fsync(path: Path) -> None:
+    """Force a file, or a folder's list of names, onto the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def to_plain(value: object) -> Any:
     """Return a configuration as plain JSON and YAML values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -252,18 +261,10 @@ def _replace(folder: Path, out: Path) -> None:
     if out.exists():
         out.rename(old)
     folder.rename(out)
-    _fsync(out.parent)
+    fsync(out.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

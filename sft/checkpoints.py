@@ -7,12 +7,12 @@ working folder.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from hanlm.artifact import fsync
 from hanlm.errors import ArtifactError
 
 SEAL: Final = "sealed.json"
@@ -27,12 +27,12 @@ _SETTINGS = "settings.json"
 def seal_checkpoint(folder: Path, seconds: float) -> None:
     """Flush a checkpoint to disk and mark it whole, with the seconds of training it holds."""
     for file in folder.iterdir():
-        _fsync(file)
+        fsync(file)
     partial = folder / (SEAL + ".partial")
     partial.write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
-    _fsync(partial)
+    fsync(partial)
     partial.rename(folder / SEAL)
-    _fsync(folder)
+    fsync(folder)
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path, float] | None:
@@ -72,11 +72,3 @@ def claim_work(work: Path, settings: Mapping[str, Any], *, overwrite: bool) -> N
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     plain = json.loads(json.dumps(new, default=str))
     return sorted(key for key in {*old, *plain} if old.get(key) != plain.get(key))
-
-
-def _fsync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -46,7 +46,7 @@ def test_a_full_disk_leaves_the_earlier_artifact_untouched(tmp_path: Path, monke
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("hanlm.artifact._fsync", full)
+    monkeypatch.setattr("hanlm.artifact.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write(tmp_path / "out", "bad", overwrite=True)
     assert open_artifact(tmp_path / "out", "corpus").path.joinpath("part.txt").read_text(encoding="utf-8") == "good"
