@@ -216,6 +216,14 @@ def fsync(path: Path) -> None:
         os.close(fd)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a small file so that it is seen either old or new, never cut."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text, encoding="utf-8")
+    fsync(new)
+    new.replace(path)
+
+
 def to_plain(value: object) -> Any:
     """Return a configuration as plain JSON and YAML values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

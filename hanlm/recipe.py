@@ -23,7 +23,7 @@ from typing import IO, Annotated, Any
 
 from cyclopts import Parameter
 
-from hanlm.artifact import fingerprint, work_folder
+from hanlm.artifact import fingerprint, replace_text, work_folder
 from hanlm.config import check_keys, read_yaml, unknown_key
 from hanlm.errors import ConfigError, HanLMError, InputError, Interrupted
 from hanlm.launch import Outcome, launch
@@ -287,9 +287,7 @@ class _State:
         self._save()
 
     def _save(self) -> None:
-        new = self.path.with_suffix(".json.new")
-        new.write_text(json.dumps(self.data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        new.replace(self.path)
+        replace_text(self.path, json.dumps(self.data, ensure_ascii=False, indent=1) + "\n")
 
 
 class _Lock:

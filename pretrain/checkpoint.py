@@ -6,7 +6,6 @@ hashed and fsynced; ``latest.json`` is replaced after that. A kill at any moment
 """
 
 import json
-import os
 import queue
 import shutil
 import warnings
@@ -17,7 +16,7 @@ from typing import Any
 
 import torch
 
-from hanlm.artifact import SCHEMA_VERSION, open_artifact, seal
+from hanlm.artifact import SCHEMA_VERSION, open_artifact, replace_text, seal
 from hanlm.errors import ArtifactError
 from hanlm.megatron import megatron_import
 from pretrain.parallel import Place
@@ -80,7 +79,7 @@ class Checkpoints:
                 seal(partial, {**names, "step": step, "state": dict(state)})
                 shutil.rmtree(final, ignore_errors=True)
                 partial.rename(final)
-                _replace_text(self.folder / _TRACKER, json.dumps({"step": step}))
+                replace_text(self.folder / _TRACKER, json.dumps({"step": step}))
                 self._prune()
         except BaseException as error:
             if self.place.is_main:
@@ -168,13 +167,3 @@ def _write_in_this_process() -> None:
     module: Any = filesystem_async
     if module._results_queue is None:
         module._results_queue = queue.Queue()
-
-
-def _replace_text(path: Path, text: str) -> None:
-    """Write a small file so that it is seen either old or new, never cut."""
-    new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)

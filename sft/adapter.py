@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hanlm.artifact import fingerprint, open_artifact
-from hanlm.errors import ArtifactError, ConfigError, HanLMError
-from hanlm.models import num_base_tokens, require_same_tokenizer, tokenizer_hash
+from hanlm.adapters import adapter_base
+from hanlm.artifact import open_artifact
+from hanlm.errors import ConfigError, HanLMError
+from hanlm.models import num_base_tokens
 from sft.config import SftConfig
 
 _CARD = """---
@@ -110,9 +111,6 @@ def load_adapter(model: Any, base: Path, adapter: Path) -> Any:
     """
     from peft import PeftModel
 
-    manifest = open_artifact(adapter, "adapter").manifest
-    remedy = f"pass the base it was trained on ({manifest['inputs']['model']['path']}), or train anew with `hanlm sft`."
-    require_same_tokenizer(str(adapter), manifest["tokenizer_hash"], str(base), tokenizer_hash(base), remedy)
-    if manifest["inputs"]["model"]["hash"] != fingerprint(base):
-        raise ArtifactError(f"the adapter {adapter} was trained on other weights than those of {base}; {remedy}")
+    open_artifact(adapter, "adapter")
+    adapter_base(adapter, base)
     return PeftModel.from_pretrained(model, str(adapter))
