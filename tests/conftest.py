@@ -1,7 +1,12 @@
 """A tiny English base model, built once a session: real SentencePiece, real LLaMA, a few thousand parameters."""
 
 import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 import pytest
 
@@ -134,3 +139,30 @@ def english_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             text = f"Note {i}. {ENGLISH[i % len(ENGLISH)]}. {ENGLISH[(i // 5) % len(ENGLISH)]}."
             file.write(json.dumps({"id": f"en{i}", "text": text, "domain": "notes", "lang": "en"}) + "\n")
     return path
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Type a command and press ctrl-C when it calls ``target``: it says one sentence and leaves with 75."""
+    from hanlm.cli import main
+
+    def run(target: str, *words: object) -> str:
+        owner, _, name = target.rpartition(".")
+        function = getattr(resolve_name(owner), name)
+
+        def press(*args: Any, **options: Any) -> Any:
+            os.kill(os.getpid(), signal.SIGINT)
+            return function(*args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(target, press)
+            with pytest.raises(SystemExit) as stopped:
+                main([str(word) for word in words])
+        said = capsys.readouterr().err
+        assert stopped.value.code == 75, said
+        assert "Traceback" not in said
+        assert said.splitlines()[-1].startswith("hanlm: ")
+        assert "run the same command again" in said.splitlines()[-1]
+        return said
+
+    return run

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -110,3 +111,11 @@ def test_docstrings_are_collected_into_a_dataset(tmp_path: Path):
     texts = {json.loads(line)["text"] for line in (out / "docs.jsonl").read_text().splitlines()}
     assert texts == {f"{prose} Number {i} of several." for i in range(5)}
     assert open_artifact(out, "dataset").manifest["num_docs"] == 5
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize("moment", ["corpora.docstrings.iter_docstrings", "orjson.dumps"])
+def test_ctrl_c_publishes_nothing(tmp_path: Path, interrupt: Callable[..., str], moment: str):
+    package, out = Path(sys.modules["_pytest"].__path__[0]), tmp_path / "out"
+    interrupt(moment, "corpus", "collect", "python-docstrings", "--packages", package, "--out", out)
+    assert not out.exists()

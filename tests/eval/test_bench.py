@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,4 +110,13 @@ def test_too_many_malformed_rows_fail(tiny_model_folder: Path, tmp_path: Path):
     config: dict[str, Any] = {"model": [str(tiny_model_folder)], "task": [task], "out": tmp_path / "out"}
     with pytest.raises(InputError, match="got 1 of 5"):
         bench(BenchConfig(**config))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.fault(3)
+def test_ctrl_c_while_scoring_writes_nothing(tiny_model_folder: Path, tmp_path: Path, interrupt: Callable[..., str]):
+    task = write_task(tmp_path / "choices.jsonl", rows(4))
+    interrupt(
+        "eval.scoring.score_spans", "bench", "--model", tiny_model_folder, "--task", task, "--out", tmp_path / "out"
+    )
     assert not (tmp_path / "out").exists()

@@ -124,3 +124,11 @@ def test_a_sentence_is_shown_as_its_tokens(tiny_tokenizer_folder: Path, tmp_path
     assert letters.replace("▁", " ").split() == ["the"]
     assert pieces[-3:] == ["<0xE5>", "<0xA5>", "<0xBD>"]
     assert segment(tmp_path, "the") is None
+
+
+@pytest.mark.fault(3)
+def test_ctrl_c_leaves_the_run_as_it_was(make_run: Callable[..., Path], interrupt: Callable[..., str]):
+    run = make_run()
+    interrupt("eval.run_page.write_page", "report", run)
+    assert not (run / "report").exists()
+    assert not (run / "summary.json").exists()

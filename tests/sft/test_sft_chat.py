@@ -1,6 +1,7 @@
 """``hanlm chat``: one answer, a conversation from a file, a terminal."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,10 @@ def test_settings_out_of_range_are_refused(tmp_path: Path):
     for changes in bad:
         with pytest.raises(ConfigError):
             ChatConfig(model=tmp_path, **changes)
+
+
+@pytest.mark.fault(3)
+def test_ctrl_c_in_an_answer_writes_nothing(trained: Path, tmp_path: Path, interrupt: Callable[..., str]):
+    words = ["chat", "--model", trained / "model", "--prompt", "你好", "--device", "cpu", "--out", tmp_path / "out"]
+    interrupt("sft.generate.ChatModel.answer", *words)
+    assert not (tmp_path / "out").exists()

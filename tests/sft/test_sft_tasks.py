@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -146,4 +147,12 @@ def test_the_plan_says_what_would_be_written(templates: Path, tmp_path: Path):
     train = labelled(tmp_path / "t.jsonl", {"positive": ["好"], "negative": ["差"]})
     lines = plan(TasksConfig(templates=templates, train=(train,), out=tmp_path / "out"))
     assert any("instructions.jsonl" in line for line in lines)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.fault(3)
+def test_ctrl_c_publishes_no_tasks(templates: Path, tmp_path: Path, interrupt: Callable[..., str]):
+    train = labelled(tmp_path / "t.jsonl", {"positive": numbered("好", 5), "negative": numbered("差", 5)})
+    words = ["tasks", "--templates", templates, "--train", train, "--out", tmp_path / "out"]
+    interrupt("sft.tasks._instructions", *words)
     assert not (tmp_path / "out").exists()

@@ -226,3 +226,16 @@ def test_a_wrong_option_is_named(change, tmp_path):
     right = {"base": tmp_path, "corpus": (tmp_path,), "num_new_tokens": 1, "out": tmp_path / "out"}
     with pytest.raises(ConfigError, match="expected"):
         ExtendConfig(**(right | change))
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize("moment", ["learn_vocabulary", "verify", "write_report"])
+def test_ctrl_c_publishes_nothing_and_running_again_finishes(model_copy, text_file, tmp_path, interrupt, moment):
+    out = tmp_path / "out"
+    words = ["extend-vocab", "--base", model_copy, "--corpus", text_file, "--num-new-tokens", 9, "--out", out]
+    interrupt(f"tokenizer.build.{moment}", *words)
+    assert not out.exists()
+    assert not (tmp_path / "out.work" / "result").exists()
+    with pytest.raises(SystemExit) as done:
+        main([str(word) for word in words])
+    assert done.value.code == 0
