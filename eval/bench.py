@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.candidates import Candidate, Device, Precision, find_candidates
+from eval.candidates import Candidate, find_candidates
 from eval.choice_tasks import ChoiceRow, PromptForm
 from hanlm.artifact import publish, refuse_existing
+from hanlm.devices import Device, Precision
 from hanlm.errors import ConfigError, Interrupted
 from hanlm.log import progress
-from hanlm.quarantine import MAX_QUARANTINED
+from hanlm.quarantine import MAX_QUARANTINED, kept_quarantine
 from hanlm.signals import StopRequest, stop_on_signal
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def bench(config: BenchConfig) -> Path:
     from eval.bench_figures import compare_choices, describe_balance
     from eval.bench_page import print_summary, write_page
     from eval.choice_tasks import read_rows
-    from eval.output import kept_quarantine, write_json
+    from eval.output import write_json
     from eval.statistics import Resampling
 
     candidates = find_candidates(config.model, config.adapter_base)

@@ -3,22 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from eval.sampling import split_name
 from hanlm.adapters import adapter_base, is_adapter, load_merged
 from hanlm.artifact import open_artifact, read_manifest
+from hanlm.devices import Device, Precision, resolve_device, resolve_dtype
 from hanlm.errors import ConfigError
-from hanlm.models import check_model_folder, load_model, load_tokenizer, read_config, resolve_dtype, tokenizer_hash
+from hanlm.models import check_model_folder, load_model, load_tokenizer, read_config, tokenizer_hash
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-type Device = Literal["auto", "cpu", "cuda"]
-"""Where a model runs."""
-type Precision = Literal["auto", "bf16", "fp32"]
-"""What a model computes in."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,19 +79,6 @@ def resolve_precision(precision: Precision, device: Device) -> "torch.dtype":
 def resolve_batch_tokens(batch_tokens: int | None, device: Device) -> int:
     """Return the size of a batch; on a CPU a small one is a quarter faster, since its logits stay in the cache."""
     return batch_tokens or (16384 if resolve_device(device) == "cuda" else 1024)
-
-
-def resolve_device(device: Device) -> str:
-    """Return the torch device that ``auto`` stands for: a GPU where there is one.
-
-    Raises:
-        ConfigError: If a GPU is asked for and there is none.
-    """
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda was asked for, but torch sees no GPU; pass --device cpu.")
-    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _candidate(entry: str, base: Path | None) -> Candidate:

@@ -1,17 +1,10 @@
 """What every report leaves besides its page: JSON that any reader accepts, and a table on the terminal."""
 
 import json
-import shutil
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hanlm.artifact import Draft
 from hanlm.page import Cell, format_cell
-from hanlm.quarantine import Quarantine
-
-QUARANTINE = "quarantine.jsonl"
-"""Unreadable records, beside the report."""
 
 
 def write_json(path: Path, value: object) -> None:
@@ -21,17 +14,6 @@ def write_json(path: Path, value: object) -> None:
 
 
 _LOG_WIDTH = 120  # columns in a log file, which has no width of its own
-
-
-@contextmanager
-def kept_quarantine(draft: Draft) -> Generator[Quarantine]:
-    """Give a quarantine whose file ends up in the report; after a failure it stays in the working folder."""
-    path = draft.work / QUARANTINE
-    path.unlink(missing_ok=True)
-    with Quarantine(path) as quarantine:
-        yield quarantine
-    if path.is_file():
-        shutil.copyfile(path, draft.folder / QUARANTINE)
 
 
 def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:

@@ -7,11 +7,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.candidates import Candidate, Device, Precision, find_candidates
+from eval.candidates import Candidate, find_candidates
 from hanlm.artifact import fingerprint, publish, refuse_existing
+from hanlm.devices import Device, Precision
 from hanlm.errors import ConfigError
 from hanlm.log import progress, say
-from hanlm.quarantine import MAX_QUARANTINED
+from hanlm.quarantine import MAX_QUARANTINED, kept_quarantine
 from hanlm.records import TxtUnit
 from hanlm.signals import StopRequest, stop_on_signal
 
@@ -78,7 +79,7 @@ def ppl(config: PplConfig) -> Path:
         ConfigError, InputError, ArtifactError: Before anything is scored where that can be known.
         Interrupted: If a signal asked to stop; models already scored are not scored again.
     """
-    from eval.output import kept_quarantine, write_json
+    from eval.output import write_json
     from eval.ppl_figures import compare, token_perplexities
     from eval.ppl_output import describe_data, describe_method, write_documents
     from eval.ppl_page import print_summary, write_page

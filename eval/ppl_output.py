@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.candidates import Candidate, resolve_device, resolve_precision
+from eval.candidates import Candidate, resolve_precision
 from eval.document_scores import DocumentScores, Windows
 from eval.sampling import Sample, num_bytes
+from hanlm.devices import resolve_device
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document
 

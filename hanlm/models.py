@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hanlm.errors import ArtifactError, ConfigError, InputError
+from hanlm.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
     import torch
@@ -177,26 +177,6 @@ def load_model(
     except (ValueError, KeyError) as error:
         raise InputError(f"{path} is not a causal language model that transformers knows: {error}") from error
     return model.to(device).eval()
-
-
-def resolve_dtype(precision: str) -> "torch.dtype":
-    """Return the dtype of ``auto``, ``bf16`` or ``fp32``.
-
-    ``auto`` is bf16 on CUDA and on CPUs with AMX. AVX-512 bf16 alone is slower than fp32: its matrix products
-    ran at 77 GFLOP/s a core against 137 (oneDNN 3.13, products of 1024 x 256 x 14080), a whole step at 0.66.
-
-    Raises:
-        ConfigError: For any other name.
-    """
-    import torch
-
-    names = {"bf16": torch.bfloat16, "fp32": torch.float32}
-    if precision == "auto":
-        fast = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()  # pyright: ignore[reportPrivateUsage]
-        return torch.bfloat16 if fast else torch.float32
-    if precision not in names:
-        raise ConfigError(f"precision is auto, bf16 or fp32; got {precision!r}.")
-    return names[precision]
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:

@@ -1,14 +1,21 @@
 """The quarantine: what could not be read, with its source, line and reason, while its neighbours are kept."""
 
 import json
+import shutil
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self, TextIO
 
+from hanlm.artifact import Draft
 from hanlm.errors import InputError
 
 MAX_QUARANTINED: Final = 0.05
 """Default share of unreadable records above which a run fails."""
+
+QUARANTINE: Final = "quarantine.jsonl"
+"""The list of what was set aside, beside an artifact's other files."""
 
 _EXCERPT_BYTES = 120
 
@@ -70,3 +77,14 @@ class Quarantine:
             f"expected at most {max_fraction:.1%} unreadable records, got {self.num_quarantined} of "
             f"{self.num_seen}{where}: {reasons}; mend the input or raise --max-quarantined."
         )
+
+
+@contextmanager
+def kept_quarantine(draft: Draft) -> Generator[Quarantine]:
+    """Give a quarantine whose list is published with the artifact; after a failure it stays in ``OUT.work``."""
+    path = draft.work / QUARANTINE
+    path.unlink(missing_ok=True)  # of an earlier try, whose input may have been mended since
+    with Quarantine(path) as quarantine:
+        yield quarantine
+    if path.is_file():
+        shutil.copyfile(path, draft.folder / QUARANTINE)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hanlm.artifact import fingerprint, to_plain, work_folder
+from hanlm.devices import resolve_dtype
 from hanlm.errors import ArtifactError, ConfigError
 from hanlm.log import Metrics, drop_metrics_after, say
-from hanlm.models import num_base_tokens, resolve_dtype
+from hanlm.models import num_base_tokens
 from hanlm.tokens import Tokens
 from pretrain.checkpoint import Checkpoint, Checkpoints
 from pretrain.config import PretrainConfig

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from hanlm.artifact import publish, refuse_existing
 from hanlm.chat import Message, check_messages
+from hanlm.devices import Device, Precision
 from hanlm.errors import ConfigError, InputError
 from hanlm.log import say
 from hanlm.models import check_model_folder, tokenizer_hash
-from sft.config import Device, Precision
 
 if TYPE_CHECKING:
     from sft.generate import ChatModel, Sampling

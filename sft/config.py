@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from hanlm.artifact import to_plain
+from hanlm.devices import Device, Precision
 from hanlm.errors import ConfigError
 from hanlm.quarantine import MAX_QUARANTINED
 
-type Precision = Literal["auto", "bf16", "fp32"]
 type Embeddings = Literal["none", "new", "all"]
-type Device = Literal["auto", "cpu", "cuda"]
 
 _POSITIVE = (
     "lora_rank",

@@ -12,8 +12,9 @@ import torch
 from transformers import TextStreamer
 
 from hanlm.chat import Message, prompt_ids, require_template
+from hanlm.devices import Device, resolve_device, resolve_dtype
 from hanlm.errors import InputError
-from hanlm.models import load_model, load_tokenizer, pad_token, resolve_dtype
+from hanlm.models import load_model, load_tokenizer, pad_token
 from sft.adapter import load_adapter
 
 
@@ -51,13 +52,13 @@ class ChatModel:
     """
 
     def __init__(
-        self, folder: Path, *, adapter: Path | None = None, precision: str = "auto", device: str = "auto"
+        self, folder: Path, *, adapter: Path | None = None, precision: str = "auto", device: Device = "auto"
     ) -> None:
         self.tokenizer: Any = load_tokenizer(folder)
         if adapter is not None and (adapter / "chat_template.jinja").is_file():
             self.tokenizer.chat_template = (adapter / "chat_template.jinja").read_text(encoding="utf-8")
         require_template(self.tokenizer, folder)
-        self.device = _device(device)
+        self.device = resolve_device(device)
         model = load_model(folder, dtype=resolve_dtype(precision) if self.device == "cuda" else torch.float32)
         self.model: Any = load_adapter(model, folder, adapter).eval() if adapter is not None else model
         self.model.to(self.device)
@@ -112,10 +113,6 @@ class _Pieces(TextStreamer):
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         self.on_text(text + "\n" if stream_end else text)
-
-
-def _device(name: str) -> str:
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _end_ids(tokenizer: Any, model: Any) -> list[int]:

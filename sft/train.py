@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hanlm.artifact import Draft, fingerprint, publish, refuse_existing, work_folder
 from hanlm.chat import ALPACA_ZH, TEMPLATE_FILE
+from hanlm.devices import resolve_device, resolve_dtype
 from hanlm.errors import ConfigError, InputError, Interrupted
 from hanlm.log import Metrics, drop_metrics_after, progress, say
 from hanlm.models import (
@@ -18,7 +19,6 @@ from hanlm.models import (
     load_tokenizer,
     pad_token,
     read_config,
-    resolve_dtype,
     tokenizer_hash,
 )
 from hanlm.quarantine import Quarantine
@@ -186,9 +186,7 @@ def _base(config: SftConfig) -> Any:
     """Return the base: float32 on CPU; on CUDA in the precision of the training, because it is frozen."""
     import torch
 
-    on_cuda = config.device != "cpu" and torch.cuda.is_available()
-    if config.device == "cuda" and not on_cuda:
-        raise ConfigError("device is cuda, but torch sees no CUDA device; pass --device auto or cpu.")
+    on_cuda = resolve_device(config.device) == "cuda"
     return load_model(config.model, dtype=resolve_dtype(config.precision) if on_cuda else torch.float32)
 
 

@@ -14,8 +14,8 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig as TrlConfig
 from trl import SFTTrainer
 
+from hanlm.devices import resolve_dtype
 from hanlm.log import Metrics, Progress
-from hanlm.models import resolve_dtype
 from hanlm.signals import StopRequest
 from sft.adapter import lora_settings
 from sft.budget import Budget, lr_factor

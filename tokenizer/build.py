@@ -7,7 +7,7 @@ from typing import Any
 from hanlm.artifact import Draft
 from hanlm.log import say
 from hanlm.models import tokenizer_hash
-from hanlm.quarantine import Quarantine
+from hanlm.quarantine import kept_quarantine
 from tokenizer.base import Base
 from tokenizer.count import CorpusCount, count_corpus
 from tokenizer.extend import ExtendConfig
@@ -27,7 +27,7 @@ def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
     workers = config.workers or os.cpu_count() or 1
     if base.config is not None:
         vocabulary_matrices(base)  # refuses a base without usable matrices before the long part
-    with Quarantine(draft.folder / "quarantine.jsonl") as quarantine:
+    with kept_quarantine(draft) as quarantine:
         corpus = count_corpus(config.corpus, quarantine, config.pieces)
         quarantine.check(config.max_quarantined)
     say(f"counted {len(corpus.segments)} distinct segments in {corpus.num_documents} documents")
