@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+NATS_PER_BIT = math.log(2)
 IGNORE = -100
 """Label of a position that is not scored (the same value as PyTorch's and TRL's)."""
 
@@ -82,4 +83,4 @@ def bits_per_byte(total_nats: float, num_bytes: int) -> float:
     """
     if num_bytes <= 0:
         raise ValueError(f"expected a positive number of bytes, got {num_bytes}")
-    return total_nats / math.log(2) / num_bytes
+    return total_nats / NATS_PER_BIT / num_bytes

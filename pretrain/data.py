@@ -65,8 +65,8 @@ class TrainingData:
     """Gives the microbatches of any step, the same samples for a step whatever the layout.
 
     Sample i of a run is fixed by the seed alone; step s takes samples s * B to (s + 1) * B - 1 of it, and the
-    data-parallel ranks share them out. One round covers ``round_samples``; a run that lasts longer goes on with
-    the next seed.
+    data-parallel ranks share them out. One round covers ``round_steps``; a run that lasts longer goes on with
+    the next seed. A round ends with a step, because building the next one is a barrier for all ranks.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class TrainingData:
         seq_length: int,
         global_batch_size: int,
         micro_batch_size: int,
-        round_samples: int,
+        round_steps: int,
         eos_token_id: int,
         seed: int,
         cache: Path,
@@ -85,22 +85,18 @@ class TrainingData:
         self._shares, self._place, self._cache = shares, place, cache
         self._seq_length, self._eos, self._seed = seq_length, eos_token_id, seed
         self._global, self._micro = global_batch_size, micro_batch_size
-        self._round_samples = round_samples
-        self._rounds: dict[int, Any] = {}
+        self._round_steps = round_steps
+        self._round: tuple[int, Any] = (-1, None)
 
     def step(self, step: int) -> list[Batch]:
         """Return this process's microbatches of one step."""
+        number, offset = divmod(step, self._round_steps)
+        if self._round[0] != number:
+            self._round = number, self._build(number)
         mine = self._global // self._place.data_size
-        first = step * self._global + self._place.data_rank * mine
-        samples = [self._sample(i) for i in range(first, first + mine)]
+        first = offset * self._global + self._place.data_rank * mine
+        samples = [self._round[1][i] for i in range(first, first + mine)]
         return [_stack(samples[i : i + self._micro], self._place) for i in range(0, mine, self._micro)]
-
-    def _sample(self, index: int) -> Mapping[str, torch.Tensor]:
-        number, offset = divmod(index, self._round_samples)
-        if number not in self._rounds:
-            self._rounds = {n: r for n, r in self._rounds.items() if n == number - 1}
-            self._rounds[number] = self._build(number)
-        return self._rounds[number][offset]
 
     def _build(self, number: int) -> Any:
         with megatron_import():
@@ -117,7 +113,8 @@ class TrainingData:
             path_to_cache=str(self._cache),
             tokenizer=_SpecialIds(self._eos),  # pyright: ignore[reportArgumentType]
         )
-        builder = BlendedMegatronDatasetBuilder(GPTDataset, [self._round_samples, 0, 0], lambda: True, config)
+        num_samples = self._round_steps * self._global
+        builder = BlendedMegatronDatasetBuilder(GPTDataset, [num_samples, 0, 0], lambda: True, config)
         train: Any = builder.build()[0]
         assert train is not None
         return train
@@ -130,8 +127,6 @@ def _stack(samples: Sequence[Mapping[str, torch.Tensor]], place: Place) -> Batch
     )
 
 
-def round_size(shares: Mapping[TokenSet, float], *, seq_length: int, num_samples: int | None) -> int:
-    """Return the samples of one round: the whole run where its length is known, else one pass over the tokens."""
-    if num_samples is not None:
-        return num_samples
-    return max(1, sum(s.num_tokens for s in shares) // seq_length)
+def steps_of_one_pass(shares: Mapping[TokenSet, float], *, seq_length: int, global_batch_size: int) -> int:
+    """Return in how many steps about as many tokens are seen as there are; at least one."""
+    return -(-sum(s.num_tokens for s in shares) // (seq_length * global_batch_size))

@@ -1,6 +1,5 @@
 """Validation while training: bits per byte of whole held-out documents, by language and by domain."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from torch import distributed as dist
 
+from hanlm.bits import bits_per_byte
 from hanlm.tokens import Tokens, TokenSet
 from pretrain.data import Batch
 from pretrain.engine import Engine
@@ -77,7 +77,7 @@ class Validation:
                 pair = totals.setdefault(name, [0.0, 0.0])
                 pair[0] += loss
                 pair[1] += num_bytes
-        return {name: loss / math.log(2) / size for name, (loss, size) in totals.items() if size}
+        return {name: bits_per_byte(loss, int(size)) for name, (loss, size) in totals.items() if size}
 
     def _batches(self, place: Place) -> Iterator[tuple[Batch, torch.Tensor]]:
         """Give this data-parallel rank's batches; the stages of a pipeline exchange full length only."""

@@ -15,7 +15,7 @@ from hanlm.tokens import Tokens
 from pretrain.checkpoint import Checkpoint, Checkpoints
 from pretrain.config import PretrainConfig
 from pretrain.convert import HuggingFaceWeights, local_weights
-from pretrain.data import TrainingData, mixture, round_size
+from pretrain.data import TrainingData, mixture, steps_of_one_pass
 from pretrain.engine import Engine
 from pretrain.evaluate import Validation
 from pretrain.export import export
@@ -153,15 +153,14 @@ def _assemble(
         vocab_rows=padded_vocab_size(shape, place.layout.tensor),
     )
     shares = mixture(tokens, config.mix)
-    steps = sum(p.steps or 0 for p in phases) if all(p.steps for p in phases) else None
-    samples = steps * config.global_batch_size if steps else None
+    one_pass = steps_of_one_pass(shares, seq_length=config.seq_length, global_batch_size=config.global_batch_size)
     data = TrainingData(
         shares,
         place,
         seq_length=config.seq_length,
         global_batch_size=config.global_batch_size,
         micro_batch_size=config.micro_batch_size,
-        round_samples=round_size(shares, seq_length=config.seq_length, num_samples=samples),
+        round_steps=sum(p.steps or 0 for p in phases) if all(p.steps for p in phases) else one_pass,
         eos_token_id=tokens[0].eos_token_id,
         seed=config.seed,
         cache=work_folder(config.out) / "index",

@@ -7,7 +7,7 @@ import torch
 
 from hanlm.errors import ConfigError
 from hanlm.tokens import open_tokens
-from pretrain.data import TrainingData, mixture, round_size
+from pretrain.data import TrainingData, mixture, steps_of_one_pass
 from pretrain.layout import Layout
 from pretrain.parallel import Place
 
@@ -23,7 +23,7 @@ ALONE = Place(
 )
 
 
-def make_data(tokens, folder, place=ALONE, *, micro=1, seed=0, round_samples=40, mix=None):
+def make_data(tokens, folder, place=ALONE, *, micro=1, seed=0, round_steps=10, mix=None):
     shares = mixture([tokens], mix or {})
     return TrainingData(
         shares,
@@ -31,7 +31,7 @@ def make_data(tokens, folder, place=ALONE, *, micro=1, seed=0, round_samples=40,
         seq_length=16,
         global_batch_size=4,
         micro_batch_size=micro,
-        round_samples=round_samples,
+        round_steps=round_steps,
         eos_token_id=2,
         seed=seed,
         cache=folder,
@@ -71,7 +71,7 @@ def test_a_language_gets_its_share_and_spreads_it_by_tokens(tiny_tokens):
 def test_the_mixture_is_what_the_batches_hold(tiny_tokens, tmp_path):
     """English ids of the fixture are below 50, Chinese from 280 on."""
     tokens = open_tokens(tiny_tokens)
-    data = make_data(tokens, tmp_path, round_samples=200, mix={"zh": 0.25, "en": 0.75})
+    data = make_data(tokens, tmp_path, round_steps=50, mix={"zh": 0.25, "en": 0.75})
     ids = torch.cat([rows(data, step) for step in range(50)])
     text = ids[ids > 2]
     assert (text < 50).float().mean().item() == pytest.approx(0.75, abs=0.03)
@@ -83,7 +83,21 @@ def test_a_mixture_that_does_not_fit_the_tokens_is_refused(tiny_tokens, mix):
         mixture([open_tokens(tiny_tokens)], mix)
 
 
-def test_a_run_of_unknown_length_goes_round_by_round(tiny_tokens):
+def test_a_pass_over_the_tokens_takes_whole_steps(tiny_tokens):
     shares = mixture([open_tokens(tiny_tokens)], {})
-    assert round_size(shares, seq_length=16, num_samples=None) == sum(s.num_tokens for s in shares) // 16
-    assert round_size(shares, seq_length=16, num_samples=7) == 7
+    num_tokens = sum(s.num_tokens for s in shares)
+    steps = steps_of_one_pass(shares, seq_length=16, global_batch_size=4)
+    assert (steps - 1) * 16 * 4 < num_tokens <= steps * 16 * 4
+    assert steps_of_one_pass(shares, seq_length=num_tokens, global_batch_size=4) == 1
+
+
+def test_every_rank_begins_a_round_at_the_same_step(tiny_tokens, tmp_path, monkeypatch):
+    """Building one is a barrier: a rank that came to it a step later than another would wait for ever."""
+    tokens, begun = open_tokens(tiny_tokens), []
+    original = TrainingData._build
+    monkeypatch.setattr(TrainingData, "_build", lambda self, n: (begun.append(n), original(self, n))[1])
+    ranks = [make_data(tokens, tmp_path, dataclasses.replace(ALONE, data_rank=rank, data_size=4)) for rank in range(4)]
+    for step in range(21):
+        for rank in ranks:
+            rank.step(step)
+        assert begun == sorted(4 * [*range(step // 10 + 1)])

@@ -39,7 +39,7 @@ def transformers_losses(config, cache: Path) -> list[float]:
         seq_length=config.seq_length,
         global_batch_size=config.global_batch_size,
         micro_batch_size=config.global_batch_size,
-        round_samples=STEPS * config.global_batch_size,
+        round_steps=STEPS,
         eos_token_id=tokens.eos_token_id,
         seed=config.seed,
         cache=cache,
