@@ -7,12 +7,8 @@ import sysconfig
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from importlib.metadata import Distribution, distributions
 from inspect import cleandoc
-from itertools import batched, islice
-from multiprocessing import get_context
 from pathlib import Path
 
 from hanlm.errors import InputError
@@ -26,14 +22,11 @@ MAX_DOCTEST_SHARE = 0.2
 """Lines that are an interpreter session."""
 
 _MAX_FILE_BYTES = 2_000_000
-_FILES_PER_TASK = 32
 _CJK = re.compile(
     "[\u1100-\u11ff\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
 )
 _RESTRICTED = re.compile(r"proprietary|non-?commercial|\bnc\b", re.IGNORECASE)
 _DOCTEST_LINE = re.compile(r"^\s*(>>>|\.\.\. |In \[\d+\]:)", re.MULTILINE)
-
-type _Parsed = tuple[str, list[str], Counter[str]]
 
 
 def iter_docstrings(
@@ -41,19 +34,17 @@ def iter_docstrings(
     *,
     min_chars: int = MIN_CHARS,
     max_bytes: int | None = None,
-    num_workers: int = 2,
     counts: Counter[str] | None = None,
 ) -> Iterator[dict[str, str]]:
     """Yield the docstrings that are prose, each text once.
 
     Files come in the order of the hash of their relative path, so ``max_bytes`` takes a prefix of the full sequence:
-    a sample spread over all packages, and the same for any number of workers.
+    a sample spread over all packages.
 
     Args:
         packages_root: Folder of packages; by default the running interpreter's site-packages.
         min_chars: Shorter docstrings are left out.
         max_bytes: Stop once this many UTF-8 bytes of text were yielded; None takes everything.
-        num_workers: Processes that parse; below 2, this one does.
         counts: Filled with the documents ``kept`` and, by reason, the files and documents left out.
 
     Yields:
@@ -69,8 +60,8 @@ def iter_docstrings(
     licenses = _licenses(root)
     seen: set[bytes] = set()
     num_bytes = 0
-    for source, texts, dropped in _parse_all(root, paths, min_chars, num_workers):
-        counts.update(dropped)
+    for source in paths:
+        texts = _parse_file(root / source, min_chars, counts)
         license_name = licenses.get(source.split("/")[0], "")
         if _RESTRICTED.search(license_name):
             counts["restricted_license"] += len(texts)
@@ -150,49 +141,21 @@ def _files_by_hash(root: Path) -> list[str]:
     return sorted(paths, key=lambda path: hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest())
 
 
-def _parse_all(root: Path, paths: list[str], min_chars: int, num_workers: int) -> Iterator[_Parsed]:
-    parse = partial(_parse_batch, root, min_chars)
-    batches = batched(paths, _FILES_PER_TASK)
-    if num_workers < 2:
-        for batch in batches:
-            yield from parse(batch)
-        return
-    # "spawn": the caller may have threads running (torch's), and a forked child could wait on their locks for ever.
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
-        # A few tasks ahead, no more: a caller that stops after max_bytes does not wait for the rest.
-        pending = [pool.submit(parse, batch) for batch in islice(batches, 4 * num_workers)]
-        try:
-            while pending:
-                yield from pending.pop(0).result()
-                pending.extend(pool.submit(parse, batch) for batch in islice(batches, 1))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _parse_batch(root: Path, min_chars: int, paths: tuple[str, ...]) -> list[_Parsed]:
-    return [_parse_file(root, path, min_chars) for path in paths]
-
-
-def _parse_file(root: Path, path: str, min_chars: int) -> _Parsed:
-    dropped: Counter[str] = Counter()
-    kept: list[str] = []
+def _parse_file(path: Path, min_chars: int, counts: Counter[str]) -> list[str]:
+    """Return a file's prose; count, by reason, what is left out."""
     try:
-        raw = (root / path).read_bytes()
+        raw = path.read_bytes()
         if len(raw) > _MAX_FILE_BYTES:  # generated tables; the parser would take seconds over one
-            dropped["file_too_large"] += 1
-            return path, kept, dropped
+            counts["file_too_large"] += 1
+            return []
         source = raw.decode("utf-8")
         found = docstrings_of(source) if '"""' in source or "'''" in source else []
     except (OSError, UnicodeDecodeError, SyntaxError, ValueError, RecursionError, MemoryError):
-        dropped["file_unparsable"] += 1
-        return path, kept, dropped
-    for text in map(normalise, found):
-        reason = reason_to_drop(text, min_chars)
-        if reason is None:
-            kept.append(text)
-        else:
-            dropped[reason] += 1
-    return path, kept, dropped
+        counts["file_unparsable"] += 1
+        return []
+    reasons = [(text, reason_to_drop(text, min_chars)) for text in map(normalise, found)]
+    counts.update(reason for _, reason in reasons if reason is not None)
+    return [text for text, reason in reasons if reason is None]
 
 
 def _licenses(root: Path) -> dict[str, str]:

@@ -1,7 +1,11 @@
 """``hanlm corpus collect``: labelled reviews without leaks, news without tags, docstrings."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,3 +123,28 @@ def test_ctrl_c_publishes_nothing(tmp_path: Path, interrupt: Callable[..., str],
     package, out = Path(sys.modules["_pytest"].__path__[0]), tmp_path / "out"
     interrupt(moment, "corpus", "collect", "python-docstrings", "--packages", package, "--out", out)
     assert not out.exists()
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize("seconds", [0.2, 0.3])
+def test_ctrl_c_on_a_terminal_reaches_every_process_and_still_ends_in_one_sentence(tmp_path: Path, seconds: float):
+    """A terminal sends SIGINT to the whole group, so to whatever processes the command has started too."""
+    out, spec = tmp_path / "out", find_spec("transformers")
+    assert spec is not None
+    assert spec.origin is not None
+    packages = str(Path(spec.origin).parent)  # thousands of files: seconds of work
+    words = ["corpus", "collect", "python-docstrings", "--packages", packages, "--out", str(out)]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "hanlm", *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    begun = tmp_path / "out.work/result/docs.jsonl"
+    while not begun.exists() and running.poll() is None:
+        time.sleep(0.02)
+    time.sleep(seconds)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 75, said
+    assert "Traceback" not in said
+    assert "run the same command again" in said
+    assert not out.exists()
+    assert not (tmp_path / "out.work/result").exists()

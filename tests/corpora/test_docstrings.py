@@ -22,7 +22,7 @@ def packages(tmp_path: Path) -> Path:
 
 
 def _texts(root: Path, **options: int) -> list[str]:
-    return [record["text"] for record in iter_docstrings(root, num_workers=1, **options)]
+    return [record["text"] for record in iter_docstrings(root, **options)]
 
 
 def test_docstrings_of_modules_classes_and_functions_are_found_dedented_in_file_order():
@@ -52,17 +52,13 @@ finally:
 
 
 def test_records_are_normalised_english_and_name_their_file(packages: Path):
-    records = list(iter_docstrings(packages, num_workers=1))
+    records = list(iter_docstrings(packages))
     assert len(records) == 40
     for record in records:
         assert (packages / record["source"]).is_file()
         assert (record["domain"], record["lang"]) == ("python_docs", "en")
         assert record["text"] == normalise(record["text"])
     assert len({record["id"] for record in records}) == 40
-
-
-def test_the_sequence_is_the_same_for_any_number_of_workers(packages: Path):
-    assert list(iter_docstrings(packages, num_workers=2)) == list(iter_docstrings(packages, num_workers=1))
 
 
 def test_a_sample_is_a_prefix_of_the_whole_that_meets_its_size(packages: Path):
@@ -87,7 +83,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path):
         (tmp_path / name).write_text(source, encoding="utf-8")
     (tmp_path / "bytes.py").write_bytes(b'"""\xff"""')
     counts: Counter[str] = Counter()
-    assert [record["text"] for record in iter_docstrings(tmp_path, num_workers=1, counts=counts)] == [prose]
+    assert [record["text"] for record in iter_docstrings(tmp_path, counts=counts)] == [prose]
     assert counts == {
         "kept": 1,
         "duplicate": 1,
@@ -108,7 +104,7 @@ def test_packages_with_a_restricted_licence_are_left_out_and_others_name_theirs(
         (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {name}\nLicense-Expression: {license_name}\n")
         (info / "RECORD").write_text(f"{name}/code.py,,\n")
     counts: Counter[str] = Counter()
-    records = list(iter_docstrings(tmp_path, num_workers=1, counts=counts))
+    records = list(iter_docstrings(tmp_path, counts=counts))
     assert [record["license"] for record in records] == ["MIT"]
     assert counts["restricted_license"] == 1
 
@@ -121,6 +117,6 @@ def test_a_folder_without_python_is_refused_in_one_sentence(tmp_path: Path):
 
 
 def test_our_own_environment_gives_prose():
-    records = list(iter_docstrings(max_bytes=20_000, num_workers=1))
+    records = list(iter_docstrings(max_bytes=20_000))
     assert sum(len(record["text"].encode()) for record in records) >= 20_000
     assert all(reason_to_drop(record["text"]) is None for record in records)
