@@ -135,9 +135,7 @@ def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
     for name in files:
         (folder / name).chmod(0o644)  # transformers leaves weights at 0600, which nobody else could read
         fsync(folder / name)
-    path = folder / MANIFEST
-    path.write_text(json.dumps({**manifest, "files": files}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    fsync(path)
+    replace_text(folder / MANIFEST, json.dumps({**manifest, "files": files}, ensure_ascii=False, indent=1) + "\n")
     fsync(folder)
 
 

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -43,11 +44,39 @@ def check_model_folder(path: Path, *, trust_remote_code: bool = False) -> None:
                 "*.safetensors: convert it once on a machine you can lose, with transformers' save_pretrained."
             )
         raise InputError(f"{path} holds no weights: expected *.safetensors; pass a complete model folder.")
-    if "auto_map" in config and not trust_remote_code:
+    if not trust_remote_code:
+        _refuse_code(path, "config.json", config)
+        _refuse_tokenizer_code(path)
+    _check_shards(path)
+
+
+def _refuse_tokenizer_code(path: Path) -> None:
+    if (path / "tokenizer_config.json").is_file():
+        _refuse_code(path, "tokenizer_config.json", _read_object(path / "tokenizer_config.json"))
+
+
+def _refuse_code(path: Path, name: str, settings: Mapping[str, Any]) -> None:
+    if "auto_map" in settings:
         raise InputError(
-            f"{path}/config.json asks to run Python of its own (auto_map); pass --trust-remote-code if you have "
+            f"{path / name} asks to run Python of its own (auto_map); pass --trust-remote-code if you have "
             "read that code and trust it."
         )
+
+
+def _check_shards(path: Path) -> None:
+    """Read every shard's header, which tells its length: a cut download is found before anything is loaded."""
+    from safetensors import SafetensorError, safe_open
+
+    index = path / "model.safetensors.index.json"
+    named = set(_read_object(index).get("weight_map", {}).values()) if index.is_file() else set[str]()
+    for shard in sorted({*named, *(p.name for p in path.glob("*.safetensors"))}):
+        if not (path / shard).is_file():
+            raise InputError(f"{path / shard} is missing, though {index.name} names it; restore it from its source.")
+        try:
+            with safe_open(path / shard, framework="numpy"):
+                pass
+        except SafetensorError as error:
+            raise InputError(f"{path / shard} is truncated or damaged ({error}); restore it from its source.") from None
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -59,24 +88,30 @@ def read_config(path: Path) -> dict[str, Any]:
     file = path / "config.json"
     if not path.is_dir():
         raise InputError(f"expected a model folder at {path}, but there is none; check the path.")
+    if not file.is_file():
+        raise InputError(f"{path} is no model folder: config.json is missing; check the path.")
+    return _read_object(file)
+
+
+def _read_object(file: Path) -> dict[str, Any]:
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is no model folder: config.json is missing; check the path.") from None
+        value = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{file} is not valid JSON ({error}); restore it from its source.") from None
-    if not isinstance(config, dict):
-        raise InputError(f"{file} should hold a JSON object, got {type(config).__name__}; restore it from its source.")
-    return config  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(value, dict):
+        raise InputError(f"{file} should hold a JSON object, got {type(value).__name__}; restore it from its source.")
+    return value  # pyright: ignore[reportUnknownVariableType]
 
 
 def num_base_tokens(path: Path) -> int | None:
     """Return how many tokens the vocabulary had before ``extend-vocab``, or None where it was never extended."""
-    try:
-        report = json.loads((path / "vocab_report.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    file = path / "vocab_report.json"
+    if not file.is_file():
         return None
-    return int(report["num_base_tokens"])
+    num_tokens = _read_object(file).get("num_base_tokens")
+    if not isinstance(num_tokens, int):
+        raise InputError(f"{file} should tell num_base_tokens, got {num_tokens!r}; run extend-vocab again.")
+    return num_tokens
 
 
 def tokenizer_hash(path: Path) -> str:
@@ -91,10 +126,7 @@ def tokenizer_hash(path: Path) -> str:
     """
     fast, slow = path / "tokenizer.json", path / "tokenizer.model"
     if fast.is_file():
-        try:
-            parts = json.loads(fast.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{fast} is not valid JSON ({error}); restore it from its source.") from None
+        parts = _read_object(fast)
         lasting = {key: parts.get(key) for key in _HASHED_PARTS}
         return sha256(
             json.dumps(lasting, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -119,7 +151,14 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
     if not path.is_dir():
         raise InputError(f"expected a folder with a tokenizer at {path}, but there is none; check the path.")
     tokenizer_hash(path)  # says plainly when there is no tokenizer at all
-    return AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+    _refuse_tokenizer_code(path)
+    try:
+        return AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        raise InputError(
+            f"{path} holds a tokenizer that transformers cannot load ({type(error).__name__}: {error}); "
+            "restore it from its source."
+        ) from error
 
 
 def context_token(tokenizer: "PreTrainedTokenizerBase") -> int:
@@ -160,23 +199,46 @@ def load_model(
     """Load a causal language model from safetensors, in evaluation mode; ``dtype`` None keeps the stored one.
 
     Raises:
-        InputError: If the folder is unsafe, incomplete, or disagrees with its tokenizer in size.
+        InputError: If the folder is unsafe or incomplete, or its weights are not those that config.json asks for.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoModelForCausalLM
 
     check_model_folder(path, trust_remote_code=trust_remote_code)
     _hide_shard_bars()
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(path),
-            dtype=dtype if dtype is not None else "auto",
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=trust_remote_code,
-        )
-    except (ValueError, KeyError) as error:
+        with _no_load_report():
+            model, loaded = cast(
+                "tuple[Any, dict[str, set[Any]]]",
+                AutoModelForCausalLM.from_pretrained(
+                    str(path),
+                    dtype=dtype if dtype is not None else "auto",
+                    use_safetensors=True,
+                    local_files_only=True,
+                    trust_remote_code=trust_remote_code,
+                    ignore_mismatched_sizes=True,  # told below, in one sentence
+                    output_loading_info=True,
+                ),
+            )
+    except (ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
         raise InputError(f"{path} is not a causal language model that transformers knows: {error}") from error
+    _require_all_weights(path, loaded)
     return model.to(device).eval()
+
+
+def _require_all_weights(path: Path, loaded: Mapping[str, Collection[Any]]) -> None:
+    """Refuse a model with weights that transformers would have made up at random."""
+    if missing := sorted(loaded["missing_keys"]):
+        raise InputError(
+            f"{path} lacks {len(missing)} weights that its config.json asks for, such as {missing[0]}; "
+            "restore the folder from its source."
+        )
+    if wrong := sorted(loaded["mismatched_keys"]):
+        name, stored, expected = wrong[0]
+        raise InputError(
+            f"{path}: expected {name} of shape {list(expected)} after config.json, got {list(stored)} "
+            f"({len(wrong)} such weights); restore the folder from its source."
+        )
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
@@ -215,6 +277,19 @@ def _hide_shard_bars() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # one bar a stage is enough, and it is ours
+
+
+@contextmanager
+def _no_load_report() -> Generator[None]:
+    """Keep transformers' table of missing weights off the terminal: they are told as an error."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _short(value: str | None) -> str:
