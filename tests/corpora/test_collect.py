@@ -126,8 +126,7 @@ def test_ctrl_c_publishes_nothing(tmp_path: Path, interrupt: Callable[..., str],
 
 
 @pytest.mark.fault(3)
-@pytest.mark.parametrize("seconds", [0.2, 0.3])
-def test_ctrl_c_on_a_terminal_reaches_every_process_and_still_ends_in_one_sentence(tmp_path: Path, seconds: float):
+def test_ctrl_c_on_a_terminal_reaches_every_process_and_still_ends_in_one_sentence(tmp_path: Path):
     """A terminal sends SIGINT to the whole group, so to whatever processes the command has started too."""
     out, spec = tmp_path / "out", find_spec("transformers")
     assert spec is not None
@@ -137,10 +136,12 @@ def test_ctrl_c_on_a_terminal_reaches_every_process_and_still_ends_in_one_senten
     running = subprocess.Popen(
         [sys.executable, "-m", "hanlm", *words], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    begun = tmp_path / "out.work/result/docs.jsonl"
-    while not begun.exists() and running.poll() is None:
+    begun, children = tmp_path / "out.work/result/docs.jsonl", Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    while running.poll() is None and not (begun.exists() and begun.stat().st_size):
+        if children.exists() and len(children.read_text().split()) > 1:
+            time.sleep(0.1)  # helpers are starting, the worst moment for them
+            break
         time.sleep(0.02)
-    time.sleep(seconds)
     os.killpg(running.pid, signal.SIGINT)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 75, said
