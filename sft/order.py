@@ -42,7 +42,10 @@ def training_order(
         rows = _epoch_rows(np.asarray(sources), np.asarray(repeats, dtype=np.float64), draw)
         share = min(1.0, epochs - epoch)
         rows = rows[: math.ceil(share * len(rows))]
-        order += _grouped(rows, np.asarray(lengths), batch_size, draw)
+        # The batch that the epoch before left short is filled first: only so do batches begin where groups do.
+        lacking = -len(order) % batch_size
+        order += [int(row) for row in rows[:lacking]]
+        order += _grouped(rows[lacking:], np.asarray(lengths), batch_size, draw)
     return order
 
 

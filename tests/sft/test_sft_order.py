@@ -46,6 +46,17 @@ def test_a_batch_holds_rows_of_like_length_and_batches_are_not_sorted():
     assert abs(np.corrcoef(longest, range(len(longest)))[0, 1]) < 0.3
 
 
+def test_the_padding_of_every_epoch_is_as_small_as_that_of_the_first():
+    lengths = [int(n) for n in np.random.default_rng(0).integers(10, 400, 1003)]
+    order = training_order(lengths, [0] * 1003, [1.0], epochs=5, batch_size=16, seed=0)
+    batches = [[lengths[i] for i in order[k : k + 16]] for k in range(0, len(order), 16)]
+    for epoch in range(5):
+        of_epoch = batches[epoch * 1003 // 16 : (epoch + 1) * 1003 // 16]
+        shown = sum(sum(batch) for batch in of_epoch)
+        padded = sum(max(batch) * len(batch) for batch in of_epoch)
+        assert padded < 1.06 * shown
+
+
 def test_the_seed_decides_the_order():
     orders = [training_order([5] * 50, [0] * 50, [1.0], epochs=2, batch_size=4, seed=seed) for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
