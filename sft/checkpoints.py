@@ -9,44 +9,55 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hanlm.artifact import fsync
+from hanlm.artifact import MANIFEST, SCHEMA_VERSION, open_artifact, replace_text, seal
 from hanlm.errors import ArtifactError
-
-SEAL: Final = "sealed.json"
-"""Written last into a checkpoint; one without it was cut off in the middle."""
 
 CHECKPOINTS: Final = "checkpoints"
 """The trainer's folder within OUT.work."""
 
 _SETTINGS = "settings.json"
+_KIND = "checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole checkpoint."""
+
+    path: Path
+    step: int
+    seconds: float
+    """Training time it holds."""
 
 
 def seal_checkpoint(folder: Path, seconds: float) -> None:
-    """Flush a checkpoint to disk and mark it whole, with the seconds of training it holds."""
-    for file in folder.iterdir():
-        fsync(file)
-    partial = folder / (SEAL + ".partial")
-    partial.write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
-    fsync(partial)
-    partial.rename(folder / SEAL)
-    fsync(folder)
+    """Flush a checkpoint to disk and mark it whole by a manifest, with the seconds of training it holds."""
+    seal(folder, {"kind": _KIND, "schema_version": SCHEMA_VERSION, "tokenizer_hash": None, "seconds": seconds})
 
 
-def latest_checkpoint(folder: Path) -> tuple[Path, float] | None:
-    """Return the last whole checkpoint and its seconds, or None; those cut off by a kill are removed."""
+def latest_checkpoint(folder: Path) -> Checkpoint | None:
+    """Return the last whole checkpoint, or None; those cut off by a kill are removed.
+
+    Raises:
+        ArtifactError: If it was damaged since it was written.
+    """
     found: list[tuple[int, Path]] = []
     for checkpoint in folder.glob("checkpoint-*"):
-        if (checkpoint / SEAL).is_file():
+        if (checkpoint / MANIFEST).is_file():
             found.append((int(checkpoint.name.rpartition("-")[2]), checkpoint))
         else:
             shutil.rmtree(checkpoint)
     if not found:
         return None
-    last = max(found)[1]
-    return last, float(json.loads((last / SEAL).read_text(encoding="utf-8"))["seconds"])
+    step, last = max(found)
+    try:
+        manifest = open_artifact(last, _KIND).manifest
+    except ArtifactError as error:
+        raise ArtifactError(f"{error} Or remove {last} to go on from an earlier checkpoint.") from error
+    return Checkpoint(last, step, float(manifest["seconds"]))
 
 
 def claim_work(work: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -66,7 +77,7 @@ def claim_work(work: Path, settings: Mapping[str, Any], *, overwrite: bool) -> N
         if changed:
             shutil.rmtree(work / CHECKPOINTS, ignore_errors=True)
             (work / "metrics.jsonl").unlink(missing_ok=True)
-    file.write_text(json.dumps(settings, ensure_ascii=False, indent=1, default=str), encoding="utf-8")
+    replace_text(file, json.dumps(settings, ensure_ascii=False, indent=1, default=str))
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

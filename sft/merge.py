@@ -6,11 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hanlm.chat import attach_template
-from hanlm.errors import HanLMError
+from hanlm.errors import HanLMError, InputError
 from hanlm.models import load_model, load_tokenizer, pad_token, save_model, write_model_card
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
 
 TOLERANCE = 0.01
 """Largest error of the merge as a part of what the adapter changes in the logits (both root mean square).
@@ -87,6 +90,38 @@ def write_merged(
     return asdict(check)
 
 
+def generation_settings(base_folder: Path) -> GenerationConfig:
+    """Return how the base wants answers drawn, fit to be saved again; its special tokens are left out.
+
+    Some bases (LLaMA 2 is one) name a temperature but not ``do_sample``. transformers loads that and refuses to save
+    it; a temperature is of use in sampling alone, so sampling is what they mean.
+
+    Raises:
+        InputError: If the base's ``generation_config.json`` cannot be read or could not be saved again.
+    """
+    from transformers import GenerationConfig
+
+    file = base_folder / "generation_config.json"
+    if not file.is_file():
+        return GenerationConfig()
+    try:
+        settings = GenerationConfig.from_pretrained(str(base_folder))
+        settings.bos_token_id = settings.eos_token_id = settings.pad_token_id = None
+        settings.do_sample = settings.do_sample or not _is_savable(settings)
+        settings.validate(strict=True)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} cannot be used ({error}); mend it or remove it.") from error
+    return settings
+
+
+def _is_savable(settings: GenerationConfig) -> bool:
+    try:
+        settings.validate(strict=True)
+    except ValueError:
+        return False
+    return True
+
+
 def _require_faithful(check: MergeCheck, *, exact: bool) -> None:
     errors = {"merged": check.merge_error} | ({"saved": check.stored_error} if exact else {})
     for what, error in errors.items():
@@ -99,7 +134,7 @@ def _require_faithful(check: MergeCheck, *, exact: bool) -> None:
 
 def _save_chat_model(model: Any, base_folder: Path, folder: Path, template: str) -> None:
     tokenizer = load_tokenizer(base_folder)
-    generation = model.generation_config
+    model.generation_config = generation = generation_settings(base_folder)
     generation.bos_token_id = tokenizer.bos_token_id
     generation.eos_token_id = tokenizer.eos_token_id
     generation.pad_token_id = model.config.pad_token_id = pad_token(tokenizer)

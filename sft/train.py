@@ -21,7 +21,7 @@ from hanlm.models import (
     read_config,
     tokenizer_hash,
 )
-from hanlm.quarantine import Quarantine
+from hanlm.quarantine import Quarantine, kept_quarantine
 from hanlm.records import list_files
 from hanlm.signals import stop_on_signal
 from sft.budget import Budget
@@ -29,6 +29,7 @@ from sft.checkpoints import CHECKPOINTS, claim_work, latest_checkpoint
 from sft.config import SftConfig
 from sft.encode import Encoded, EncodedRow, encode, require_rows
 from sft.formats import SUFFIXES, read_rows
+from sft.merge import generation_settings, write_merged
 from sft.order import training_order
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _NO_LIMIT = 2**31
 def plan(config: SftConfig) -> list[str]:
     """Check the inputs cheaply and say what a run would do."""
     check_model_folder(config.model)
+    generation_settings(config.model)  # written at the very end: what is wrong with them is told before the training
     _require_context(config)
     files = list_files(config.data, suffixes=SUFFIXES)
     refuse_existing(config.out, config.overwrite)
@@ -73,26 +75,25 @@ def sft(config: SftConfig) -> Path | None:
         with Quarantine() as quarantine:
             show_rows(_encoded(config, tokenizer, quarantine).train[: config.preview], tokenizer)
         return None
-    inputs = {"model": config.model, **{f"data-{i}": path for i, path in enumerate(config.data)}}
-    shared: dict[str, Any] = {"config": config, "inputs": inputs, "seed": config.seed}
-    shared["tokenizer_hash"] = tokenizer_hash(config.model)
+    paths = {"model": config.model, **{f"data-{i}": path for i, path in enumerate(config.data)}}
+    # Hashed once for the run's three artifacts and its settings: a base from elsewhere may hold gigabytes.
+    inputs = {name: {"path": str(path), "hash": fingerprint(path)} for name, path in paths.items()}
+    shared: dict[str, Any] = {"config": config, "seed": config.seed, "tokenizer_hash": tokenizer_hash(config.model)}
     with (
         warnings.catch_warnings(
             action="ignore", category=FutureWarning
         ),  # they tell authors of libraries what to rename
         publish(config.out, kind="sft", overwrite=config.overwrite, keep_work=config.keep_work, **shared) as draft,
     ):
-        with Quarantine(draft.work / "quarantine.jsonl") as quarantine:  # survives a failure, for the user to read
+        with kept_quarantine(draft) as quarantine:
             encoded = _encoded(config, tokenizer, quarantine)
-            draft.record(counts=encoded.counts(quarantine))
-        settings = {**config.decisive(), "inputs": {name: fingerprint(path) for name, path in inputs.items()}}
+            draft.record(counts=encoded.counts(quarantine), inputs=inputs)
+        settings = {**config.decisive(), "inputs": {name: given["hash"] for name, given in inputs.items()}}
         claim_work(draft.work, settings, overwrite=config.overwrite)
         model, losses = _train(config, tokenizer, encoded, draft)
         draft.record(losses=losses)
-        for name in ("metrics.jsonl", "quarantine.jsonl"):
-            if (draft.work / name).is_file():
-                shutil.copyfile(draft.work / name, draft.folder / name)
-        _publish_parts(config, tokenizer, model, encoded, draft, shared)
+        shutil.copyfile(draft.work / "metrics.jsonl", draft.folder / "metrics.jsonl")
+        _publish_parts(config, tokenizer, model, encoded, draft, inputs, shared)
     return config.out
 
 
@@ -154,10 +155,12 @@ def _train(config: SftConfig, tokenizer: Any, encoded: Encoded, draft: Draft) ->
 
     checkpoints = draft.work / CHECKPOINTS
     resume = latest_checkpoint(checkpoints)
-    order = _order(config, encoded.train)
-    num_steps = -(-len(order) // (config.batch_size * config.accumulation))
-    budget = Budget(num_steps=num_steps, seconds=config.seconds, spent=resume[1] if resume else 0.0)
-    done = int(resume[0].name.rpartition("-")[2]) if resume else 0
+    done, spent = (resume.step, resume.seconds) if resume else (0, 0.0)
+    order, a_step = _order(config, encoded.train), config.batch_size * config.accumulation
+    if config.seconds is not None and spent >= config.seconds:
+        order = order[: done * a_step]  # the clock had ended the training: nothing is left of it
+    num_steps = -(-len(order) // a_step)
+    budget = Budget(num_steps=num_steps, seconds=config.seconds, spent=spent)
     drop_metrics_after(draft.work / "metrics.jsonl", done)
     metrics = Metrics(draft.work, config.report_to)
     if resume:
@@ -175,11 +178,11 @@ def _train(config: SftConfig, tokenizer: Any, encoded: Encoded, draft: Draft) ->
             watch=make_watch(budget, stop, metrics, bar),
             checkpoints=checkpoints,
         )
-        trainer.train(resume_from_checkpoint=str(resume[0]) if resume else None)
+        trainer.train(resume_from_checkpoint=str(resume.path) if resume else None)
         metrics.close()
         if stop.requested:
             raise Interrupted(f"saved after step {trainer.state.global_step}; run the same command again to resume.")
-        return trainer.model, _held_out_losses(trainer)
+    return trainer.model, _held_out_losses(trainer)
 
 
 def _base(config: SftConfig) -> Any:
@@ -202,15 +205,21 @@ def _held_out_losses(trainer: Any) -> dict[str, float]:
 
 
 def _publish_parts(
-    config: SftConfig, tokenizer: Any, model: Any, encoded: Encoded, draft: Draft, shared: dict[str, Any]
+    config: SftConfig,
+    tokenizer: Any,
+    model: Any,
+    encoded: Encoded,
+    draft: Draft,
+    inputs: dict[str, dict[str, str]],
+    shared: dict[str, Any],
 ) -> None:
     """Write ``adapter/`` and ``model/`` as artifacts of their own within OUT."""
     from sft.adapter import save_adapter
-    from sft.merge import write_merged
 
     num_rows = len(encoded.train)
     with publish(draft.folder / "adapter", kind="adapter", **shared) as part:
-        part.record(adapter=save_adapter(model, part.folder, base=config.model, num_rows=num_rows))
+        saved = save_adapter(model, part.folder, base=config.model, num_rows=num_rows)
+        part.record(adapter=saved, inputs=inputs)
         (part.folder / TEMPLATE_FILE).write_text(tokenizer.chat_template, encoding="utf-8")
     probes = [row.ids[:_PROBE_TOKENS] for row in encoded.train[:_NUM_PROBES]]
     with publish(draft.folder / "model", kind="model", **shared) as part:
@@ -223,5 +232,5 @@ def _publish_parts(
             rank=config.lora_rank,
             rows=num_rows,
         )
-        part.record(merge=check)
+        part.record(merge=check, inputs=inputs)
     say(f"merge error {check['merge_error']:.1e} of an effect of {check['effect']:.2g} in the logits")

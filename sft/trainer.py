@@ -39,10 +39,8 @@ class _Watch(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         share = self.budget.share(state.global_step)
         self.bar.advance(share - self.bar.done, self.note)
-        if self.stop.requested:
+        if self.stop.requested or share >= 1:  # saved at the end too: an interrupted merge must not cost the training
             control.should_save = control.should_training_stop = True
-        elif share >= 1:
-            control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if logs and "loss" in logs:

@@ -234,6 +234,103 @@ def test_a_budget_of_seconds_ends_the_training_in_time(
     assert last["learning_rate"] < 1e-3  # fell from 1e-2 with the clock
 
 
+@pytest.mark.fault(3)
+@pytest.mark.parametrize("limits", [{"epochs": 2000, "seconds": 0.5}, {"max_steps": 3}])
+def test_a_run_stopped_after_its_training_does_not_train_again(
+    tmp_path: Path,
+    rows_file: Path,
+    tiny_model_folder: Path,
+    config_maker: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: dict[str, Any],
+):
+    from trl import SFTTrainer
+
+    def press(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    config = config_maker(tiny_model_folder, rows_file, tmp_path / "out", **limits)
+    with monkeypatch.context() as patch:
+        patch.setattr("sft.train.write_merged", press)
+        with pytest.raises(KeyboardInterrupt):
+            sft(config)
+    trained = steps(work_folder(config.out))
+    monkeypatch.setattr(SFTTrainer, "training_step", press)
+    out = sft(config)
+    assert out is not None
+    assert steps(out) == trained
+    assert weights(out)
+
+
+def test_a_base_that_names_a_temperature_without_sampling_is_trained_and_its_settings_are_kept(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
+):
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model_folder, base)
+    settings = {"temperature": 0.9, "top_p": 0.6, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": -1}
+    (base / "generation_config.json").write_text(json.dumps(settings))
+    out = sft(config_maker(base, rows_file, tmp_path / "out", max_steps=2))
+    assert out is not None
+    kept = json.loads((out / "model" / "generation_config.json").read_text())
+    assert (kept["temperature"], kept["top_p"], kept["do_sample"]) == (0.9, 0.6, True)
+    assert kept["pad_token_id"] == load_tokenizer(base).pad_token_id
+
+
+@pytest.mark.parametrize("settings", ['{"early_stopping": "perhaps"}', '{"num_return_sequences": 4}', "{", "[]"])
+def test_generation_settings_that_could_not_be_saved_are_refused_before_the_training(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any, settings: str
+):
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model_folder, base)
+    (base / "generation_config.json").write_text(settings)
+    with pytest.raises(InputError, match=r"generation_config\.json cannot be used"):
+        plan(config_maker(base, rows_file, tmp_path / "out"))
+
+
+def test_a_base_from_elsewhere_is_hashed_once(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any, monkeypatch: pytest.MonkeyPatch
+):
+    import hanlm.artifact
+
+    hashed: list[Path] = []
+    sha256 = hanlm.artifact._sha256
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return sha256(path)
+
+    monkeypatch.setattr(hanlm.artifact, "_sha256", counted)
+    out = sft(config_maker(tiny_model_folder, rows_file, tmp_path / "out", max_steps=1))
+    assert out is not None
+    assert hashed.count(tiny_model_folder / "model.safetensors") == 1
+    inputs = [
+        open_artifact(folder, kind).manifest["inputs"]
+        for folder, kind in ((out, "sft"), (out / "adapter", "adapter"), (out / "model", "model"))
+    ]
+    assert inputs[0] == inputs[1] == inputs[2]
+    assert inputs[0]["model"]["path"] == str(tiny_model_folder)
+
+
+@pytest.mark.fault(14)
+def test_the_published_list_of_bad_rows_is_that_of_this_run_alone(
+    tmp_path: Path, tiny_model_folder: Path, rows_writer: Any, config_maker: Any
+):
+    good = [{"instruction": "你好", "output": f"很好{i}。"} for i in range(4)]
+    path = rows_writer(tmp_path / "rows.jsonl", [*good, {"instruction": "x", "output": None}])
+    config = config_maker(tiny_model_folder, path, tmp_path / "out", max_steps=1, max_quarantined=0.0)
+    with pytest.raises(InputError, match="null_field: 1"):
+        sft(config)
+    listed = work_folder(config.out) / "quarantine.jsonl"
+    assert len(listed.read_text().splitlines()) == 1
+    rows_writer(path, good)
+    assert sft(config)
+    assert not (config.out / "quarantine.jsonl").exists()
+    rows_writer(path, [*good, {"instruction": "x", "output": None}])
+    out = sft(config_maker(tiny_model_folder, path, tmp_path / "two", max_steps=1, max_quarantined=0.5))
+    assert out is not None
+    assert json.loads((out / "quarantine.jsonl").read_text())["reason"] == "null_field"
+
+
 @pytest.mark.fault(1)
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(
