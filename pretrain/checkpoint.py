@@ -55,7 +55,7 @@ class Checkpoints:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.place.barrier()
 
-    def save(self, tensors: dict[str, Any], *, step: int, state: Mapping[str, Any]) -> Path:
+    def save(self, tensors: dict[str, Any], *, step: int, state: Mapping[str, Any]) -> None:
         """Write one checkpoint; call it on every process.
 
         Args:
@@ -65,7 +65,7 @@ class Checkpoints:
         """
         with megatron_import():
             from megatron.core import dist_checkpointing
-        final = self._path(step)
+        final = self.path(step)
         partial = final.with_name(final.name + ".partial")
         if self.place.is_main:
             shutil.rmtree(partial, ignore_errors=True)
@@ -79,8 +79,8 @@ class Checkpoints:
                 seal(partial, {**names, "step": step, "state": dict(state)})
                 shutil.rmtree(final, ignore_errors=True)
                 partial.rename(final)
-                replace_text(self.folder / _TRACKER, json.dumps({"step": step}))
-                self._prune()
+                self._track(step)
+                self._prune(step)
         except BaseException as error:
             if self.place.is_main:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -91,7 +91,12 @@ class Checkpoints:
                 ) from error
             raise
         self.place.barrier()
-        return final
+
+    def go_back_to(self, step: int) -> None:
+        """Make an older checkpoint the latest; call it on every process. The next save removes those after it."""
+        if self.place.is_main:
+            self._track(step)
+        self.place.barrier()
 
     def find(self, step: int | None = None) -> Checkpoint | None:
         """Return the checkpoint of a step, or the one that the tracker names, or None where there is no tracker.
@@ -108,7 +113,7 @@ class Checkpoints:
                 raise ArtifactError(
                     f"{self.folder / _TRACKER} is damaged; pass --resume-step with one of {self._steps()}."
                 ) from error
-        path = self._path(step)
+        path = self.path(step)
         if not path.is_dir():
             raise ArtifactError(
                 f"expected the checkpoint of step {step} at {path}, but it is missing; "
@@ -124,15 +129,22 @@ class Checkpoints:
             ) from error
         return Checkpoint(path, step, manifest["state"])
 
-    def _path(self, step: int) -> Path:
+    def path(self, step: int) -> Path:
+        """Return the folder of a step's checkpoint."""
         return self.folder / f"step-{step:07d}"
 
     def _steps(self) -> list[int]:
         return sorted(int(p.name[5:]) for p in self.folder.glob("step-*") if p.name[5:].isdigit())
 
-    def _prune(self) -> None:
-        for step in self._steps()[: -self._keep]:
-            shutil.rmtree(self._path(step))
+    def _track(self, step: int) -> None:
+        replace_text(self.folder / _TRACKER, json.dumps({"step": step}))
+
+    def _prune(self, latest: int) -> None:
+        """Remove the oldest, and those that a run which went back has left behind it."""
+        steps = self._steps()
+        kept = [step for step in steps if step <= latest][-self._keep :]
+        for step in set(steps) - set(kept):
+            shutil.rmtree(self.path(step))
 
 
 def load(checkpoint: Path, tensors: dict[str, Any]) -> dict[str, Any]:

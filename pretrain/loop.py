@@ -77,7 +77,7 @@ class Run:
                     self._save_or_stop(should_stop)
         if self._saved_step != self.progress.step:
             self._save()
-        return self.checkpoints.folder / f"step-{self.progress.step:07d}"
+        return self.checkpoints.path(self.progress.step)
 
     def _share(self) -> float:
         return self.progress.overall(self.phases)
@@ -91,9 +91,8 @@ class Run:
             self._save_if_due()
             return
         self._save()
-        raise Interrupted(
-            f"stopped after step {self.progress.step}, which is saved; run the same command again to resume."
-        )
+        same = "the same command" if self.config.resume_step is None else "the command without --resume-step"
+        raise Interrupted(f"stopped after step {self.progress.step}, which is saved; run {same} again to resume.")
 
     def _step(self, phase: Phase, stop: StopRequest) -> tuple[float, bool]:
         """Do one step; all processes agree on the loss, the clock and whether to stop."""
@@ -158,7 +157,7 @@ class Run:
         if is_due or is_snapshot:
             self._save()
         if is_snapshot and self.engine.place.is_main:
-            self.snapshot(self.checkpoints.folder / f"step-{step:07d}", step)
+            self.snapshot(self.checkpoints.path(step), step)
 
     def _save(self) -> None:
         state = {

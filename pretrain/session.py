@@ -120,6 +120,7 @@ def _find_checkpoint(
     theirs = found.state["fingerprint"]
     changed = [key for key in identity if identity[key] != theirs.get(key)]
     if not any(checkpoints.place.agree(len(changed))):  # only the main process has hashed the inputs
+        checkpoints.go_back_to(found.step)
         return found
     if config.overwrite:
         if checkpoints.place.is_main:

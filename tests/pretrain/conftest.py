@@ -1,7 +1,12 @@
 """A tiny extended model and tokens of two languages, made without the other stages."""
 
 import json
+import os
+import pickle
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +111,25 @@ def read_weights():
     from safetensors.torch import load_file
 
     return lambda folder: load_file(folder / "model.safetensors")
+
+
+@pytest.fixture(scope="session")
+def _kill_server():
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("kill_server.py"))]
+    env = os.environ | {"PYTHONPATH": str(root), "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}  # CUDA starts in the forks
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        yield server
+        server.stdin.close()
+
+
+@pytest.fixture
+def kill(_kill_server):
+    """Return a function that trains until a call of a function, and there comes SIGKILL."""
+
+    def train(config, target: str = "pretrain.loop.Run._step", *, call: int, moment: str = "after") -> None:
+        pickle.dump((config, target, call, moment), _kill_server.stdin)
+        _kill_server.stdin.flush()
+        assert int(_kill_server.stdout.readline()) == -signal.SIGKILL
+
+    return train

@@ -1,5 +1,7 @@
 """Stopped, killed, out of space: a run goes on to exactly the result it would have had."""
 
+import dataclasses
+import functools
 import json
 import os
 import resource
@@ -20,10 +22,6 @@ from pretrain.train import pretrain
 RUN = {"steps": 6, "new_rows_steps": 2, "save_every": 2, "lr": 0.01}
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing between it and the end of the process handles it."""
-
-
 def after_step(monkeypatch, number: int, action) -> None:
     """Do something right after a step was computed, before it is logged or saved."""
     original = loop.Run._step
@@ -37,10 +35,6 @@ def after_step(monkeypatch, number: int, action) -> None:
     monkeypatch.setattr(loop.Run, "_step", step)
 
 
-def die() -> None:
-    raise Killed
-
-
 @pytest.fixture(scope="module")
 def undisturbed(extended_model, tiny_tokens, tmp_path_factory):
     """The same run without interruption, in both precisions."""
@@ -48,6 +42,7 @@ def undisturbed(extended_model, tiny_tokens, tmp_path_factory):
 
     from pretrain.config import PretrainConfig
 
+    @functools.cache
     def run(precision: str):
         config = PretrainConfig(
             model=extended_model,
@@ -65,8 +60,7 @@ def undisturbed(extended_model, tiny_tokens, tmp_path_factory):
         rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         return [(r["step"], r["loss"], r["grad_norm"], r["lr"]) for r in rows], load_file(out / "model.safetensors")
 
-    cache: dict[str, object] = {}
-    return lambda precision: cache.setdefault(precision, run(precision))
+    return run
 
 
 def assert_equals(out: Path, whole) -> None:
@@ -81,15 +75,10 @@ def assert_equals(out: Path, whole) -> None:
 
 @pytest.mark.fault(1)
 @pytest.mark.parametrize(("precision", "step"), [("fp32", 5), ("bf16", 5), ("fp32", 3), ("fp32", 1)])
-def test_a_run_killed_in_a_step_resumes_to_the_same_losses_and_weights(
-    settings, monkeypatch, undisturbed, precision, step
-):
+def test_a_run_killed_in_a_step_resumes_to_the_same_losses_and_weights(settings, kill, undisturbed, precision, step):
     """Saved every 2 steps; a phase ends after step 2. Killed after step 5, three steps are repeated or new."""
     config = settings(**RUN, precision=precision)
-    with monkeypatch.context() as patch:
-        after_step(patch, step, die)
-        with pytest.raises(Killed):
-            pretrain(config)
+    kill(config, call=step)
     assert not config.out.exists()
     assert_equals(pretrain(config), undisturbed(precision))
 
@@ -113,29 +102,41 @@ def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(settings, monkeyp
 
 
 @pytest.fixture
-def stopped(settings, monkeypatch):
+def killed(settings, kill):
     """A run that was killed after step 5, with checkpoints of steps 2 and 4."""
     config = settings(**RUN)
-    with monkeypatch.context() as patch:
-        after_step(patch, 5, die)
-        with pytest.raises(Killed):
-            pretrain(config)
+    kill(config, call=5)
     return config, config.out.with_name("out.work") / "checkpoints"
 
 
 @pytest.mark.fault(2)
-def test_a_half_written_checkpoint_is_ignored_and_removed(stopped, undisturbed):
-    config, folder = stopped
-    shutil.copytree(folder / "step-0000004", folder / "step-0000005.partial")
-    next((folder / "step-0000005.partial").glob("*.distcp")).write_bytes(b"cut")
+@pytest.mark.parametrize(
+    ("target", "call", "moment", "latest"),
+    [
+        ("megatron.core.dist_checkpointing.strategies.filesystem_async._write_item", 30, "after", 2),
+        ("pretrain.checkpoint.seal", 2, "before", 2),
+        ("pretrain.checkpoint.seal", 2, "after", 2),
+        ("pretrain.checkpoint.Checkpoints._track", 2, "before", 2),
+        ("pretrain.checkpoint.Checkpoints._track", 2, "after", 4),
+    ],
+)
+def test_a_kill_while_a_checkpoint_is_written_costs_at_most_that_checkpoint(
+    settings, kill, undisturbed, target, call, moment, latest
+):
+    """Its second: in the tensors, before and after its manifest, before and after the tracker names it."""
+    config = settings(**RUN)
+    kill(config, target, call=call, moment=moment)
+    folder = config.out.with_name("out.work") / "checkpoints"
+    assert json.loads((folder / "latest.json").read_text()) == {"step": latest}
+    assert any(folder.glob("*.partial")) == ("_track" not in target)
     assert_equals(pretrain(config), undisturbed("fp32"))
     assert not list(folder.glob("*.partial"))
 
 
 @pytest.mark.fault(4)
-def test_a_full_disk_leaves_the_tracker_and_the_checkpoints_alone(stopped, undisturbed):
+def test_a_full_disk_leaves_the_tracker_and_the_checkpoints_alone(killed, undisturbed):
     """A limit on the size of a file fails a write as a full disk does."""
-    config, folder = stopped
+    config, folder = killed
     before = sorted(p.relative_to(folder) for p in folder.rglob("*")), (folder / "latest.json").read_text()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
@@ -151,9 +152,9 @@ def test_a_full_disk_leaves_the_tracker_and_the_checkpoints_alone(stopped, undis
 
 @pytest.mark.fault(5)
 def test_a_tracker_that_names_a_missing_step_is_an_error_and_an_older_step_is_taken_when_asked(
-    stopped, undisturbed, settings
+    killed, undisturbed, settings
 ):
-    config, folder = stopped
+    config, folder = killed
     shutil.rmtree(folder / "step-0000004")
     with pytest.raises(ArtifactError, match=r"step 4 .*missing; pass --resume-step with one of \[2\]"):
         pretrain(config)
@@ -161,8 +162,8 @@ def test_a_tracker_that_names_a_missing_step_is_an_error_and_an_older_step_is_ta
 
 
 @pytest.mark.fault(6)
-def test_a_flipped_bit_in_a_checkpoint_is_named_with_the_way_back(stopped):
-    config, folder = stopped
+def test_a_flipped_bit_in_a_checkpoint_is_named_with_the_way_back(killed):
+    config, folder = killed
     shard = next((folder / "step-0000004").glob("*.distcp"))
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
@@ -171,7 +172,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_named_with_the_way_back(stopped):
         pretrain(config)
 
 
-def test_a_checkpoint_of_another_run_is_refused_and_discarded_only_when_told(stopped, settings, read_losses):
+def test_a_checkpoint_of_another_run_is_refused_and_discarded_only_when_told(killed, settings, read_losses):
     changed = {**RUN, "lr": 0.02}
     with pytest.raises(ArtifactError, match="differs in lr"):
         pretrain(settings(**changed))
@@ -190,6 +191,29 @@ def test_only_the_latest_checkpoints_are_kept(settings):
     pretrain(config)
     folder = config.out.with_name("out.work") / "checkpoints"
     assert sorted(p.name for p in folder.iterdir()) == ["latest.json", "step-0000005", "step-0000006"]
+
+
+@pytest.mark.fault(5)
+@pytest.mark.parametrize("stop_at", [3, 5])
+def test_a_run_that_goes_back_leaves_the_branch_it_came_from(settings, kill, undisturbed, stop_at):
+    """Stopped again before or after its first own checkpoint, it goes on from where it went back to."""
+    config = settings(**RUN, keep_checkpoints=4)
+    kill(config, call=8)
+    folder = config.out.with_name("out.work") / "checkpoints"
+    assert sorted(p.name for p in folder.glob("step-*")) == [f"step-000000{n}" for n in (2, 4, 6)]
+    back = dataclasses.replace(config, resume_step=2, keep_checkpoints=1)
+    kill(back, call=stop_at - 2)
+    assert json.loads((folder / "latest.json").read_text()) == {"step": 4 if stop_at == 5 else 2}
+    if stop_at == 5:
+        assert [p.name for p in folder.glob("step-*")] == ["step-0000004"]
+    assert_equals(pretrain(dataclasses.replace(config, keep_checkpoints=1)), undisturbed("fp32"))
+
+
+def test_a_stop_of_a_run_that_went_back_says_that_the_flag_must_go(killed, monkeypatch):
+    config, _ = killed
+    after_step(monkeypatch, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted, match="run the command without --resume-step again"):
+        pretrain(dataclasses.replace(config, resume_step=2))
 
 
 def test_saving_a_small_model_takes_no_process_of_its_own(settings, monkeypatch):
@@ -229,30 +253,6 @@ def test_a_run_by_the_clock_remembers_its_time(settings, monkeypatch, read_losse
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["elapsed_seconds"] >= elapsed
     assert read_losses(out)
-
-
-@pytest.mark.slow
-@pytest.mark.fault(1)
-def test_sigkill_in_a_process_of_its_own(settings, undisturbed, tmp_path):
-    config = settings(**RUN)
-    recipe = tmp_path / "run.yaml"
-    keys = ("seq_length", "global_batch_size", "micro_batch_size", "precision", "eval_tokens", "log_every", *RUN)
-    lines = [f"{k}: {getattr(config, k)}" for k in keys]
-    recipe.write_text(
-        "\n".join([*lines, f"model: {config.model}", f"tokens: [{config.tokens[0]}]", f"out: {config.out}"])
-    )
-    command = [sys.executable, "-m", "hanlm", "pretrain", "--config", str(recipe)]
-    where = {"cwd": Path(__file__).parents[2], "env": os.environ | {"OMP_NUM_THREADS": "1"}}
-    child = subprocess.Popen(command, **where)
-    tracker = config.out.with_name("out.work") / "checkpoints" / "latest.json"
-    deadline = time.monotonic() + 120
-    while not tracker.is_file() and time.monotonic() < deadline and child.poll() is None:
-        time.sleep(0.01)
-    child.kill()
-    child.wait()
-    assert tracker.is_file()
-    subprocess.run(command, check=True, timeout=200, **where)
-    assert_equals(config.out, undisturbed("fp32"))
 
 
 @pytest.mark.slow
