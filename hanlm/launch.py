@@ -34,7 +34,7 @@ def launch(
         command: The words after ``hanlm``.
         config: Written to ``LOG.yaml`` and passed by ``--config``.
         log: What the command prints goes to the terminal and to ``LOG.log``.
-        processes: More than one starts it under torchrun on this machine.
+        processes: More than one starts it under ``hanlm.torchrun`` on this machine.
         keep_open: A file the process inherits, such as a held lock.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def launch(
     resolved.write_text(
         yaml.safe_dump(json.loads(json.dumps(config)), allow_unicode=True, sort_keys=False), encoding="utf-8"
     )
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    torchrun = ["-m", "hanlm.torchrun", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     argv = [sys.executable, *torchrun, "-m", "hanlm", *command.split(), "--config", str(resolved)]
     started = time.monotonic()
     with log.with_suffix(".log").open("ab") as file, _PassSignals() as signals:
@@ -60,7 +60,7 @@ def launch(
         _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     unit = 1 if sys.platform == "darwin" else 1024
-    return Outcome(_shell_code(child.returncode), time.monotonic() - started, usage.ru_maxrss * unit)
+    return Outcome(shell_code(child.returncode), time.monotonic() - started, usage.ru_maxrss * unit)
 
 
 def _copy(child: "subprocess.Popen[bytes]", file: IO[bytes]) -> None:
@@ -73,7 +73,8 @@ def _copy(child: "subprocess.Popen[bytes]", file: IO[bytes]) -> None:
     child.stdout.close()
 
 
-def _shell_code(returncode: int) -> int:
+def shell_code(returncode: int) -> int:
+    """Return the code that a shell gives: 128 and the signal for a process that a signal ended."""
     return returncode if returncode >= 0 else 128 - returncode
 
 

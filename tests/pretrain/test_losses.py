@@ -81,7 +81,7 @@ def test_one_process_trains_as_transformers_does(settings, tmp_path, read_losses
 
 def run_distributed(config, processes: int, *flags: str) -> None:
     """Run the command under torchrun, one thread a process."""
-    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
+    command = [sys.executable, "-W", "ignore", "-m", "hanlm.torchrun", "--standalone"]
     command += [f"--nproc-per-node={processes}", "-m", "hanlm", "pretrain"]
     for name in ("model", "out", "steps", "lr", "seq_length", "global_batch_size", "micro_batch_size", "precision"):
         command += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
