@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,8 @@ from hanlm.megatron import megatron_import
 DOCUMENTS = "documents.parquet"
 MAX_UINT16_VOCAB = 65_535
 _ROWS_PER_GROUP = 50_000
+_MAX_OPEN = 64  # files held open at once, of however many domains
+_MAX_NAME_BYTES = 200  # file systems allow 255, ending included
 
 
 def token_dtype(vocab_size: int) -> type[np.uint16] | type[np.int32]:
@@ -24,10 +27,10 @@ def token_dtype(vocab_size: int) -> type[np.uint16] | type[np.int32]:
 
 
 @dataclass(slots=True)
-class _Open:
+class _Set:
     """A data set being written."""
 
-    prefix: str
+    path: Path
     split: str
     domain: str
     lang: str
@@ -35,6 +38,10 @@ class _Open:
     num_documents: int = 0
     num_tokens: int = 0
     num_bytes: int = 0
+
+    @property
+    def prefix(self) -> str:
+        return self.path.name.removesuffix(".bin")
 
     def entry(self) -> dict[str, str | int]:
         names = ("prefix", "split", "domain", "lang", "num_documents", "num_tokens", "num_bytes")
@@ -62,7 +69,8 @@ class TokenWriter:
     """Last token of every document."""
     tokenizer_hash: str
     """Of the tokenizer that made the ids."""
-    _sets: dict[tuple[str, str, str], _Open] = field(default_factory=lambda: {}, init=False)
+    _sets: dict[tuple[str, str, str], _Set] = field(default_factory=lambda: {}, init=False)
+    _opened: dict[str, _Set] = field(default_factory=dict[str, _Set], init=False)  # the last used last
     _rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]], init=False)
     _table: Any = field(default=None, init=False)
 
@@ -139,21 +147,32 @@ class TokenWriter:
         if kind is None and not self._sets:
             raise InputError("expected at least one document to tokenize, got none; check the corpus and its filters.")
 
-    def _set(self, split: str, domain: str, lang: str) -> _Open:
+    def _set(self, split: str, domain: str, lang: str) -> _Set:
         key = (split, domain, lang)
         if key not in self._sets:
             with megatron_import():
                 from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
-            prefix = self._free_prefix(split, domain, lang)
-            builder = IndexedDatasetBuilder(str(self.folder / f"{prefix}.bin"), dtype=token_dtype(self.vocab_size))
-            self._sets[key] = _Open(prefix=prefix, split=split, domain=domain, lang=lang, builder=builder)
-        return self._sets[key]
+            path = self.folder / f"{self._free_name(split, domain, lang)}.bin"
+            builder = IndexedDatasetBuilder(str(path), dtype=token_dtype(self.vocab_size))
+            self._sets[key] = _Set(path=path, split=split, domain=domain, lang=lang, builder=builder)
+        return self._kept_open(self._sets[key])
 
-    def _free_prefix(self, split: str, domain: str, lang: str) -> str:
+    def _kept_open(self, out: _Set) -> _Set:
+        """Return the set with its file open, and close the one that has waited longest where there are too many."""
+        if out.builder.data_file.closed:
+            out.builder.data_file = out.path.open("ab")
+        self._opened.pop(out.prefix, None)
+        self._opened[out.prefix] = out
+        if len(self._opened) > _MAX_OPEN:
+            self._opened.pop(next(iter(self._opened))).builder.data_file.close()
+        return out
+
+    def _free_name(self, split: str, domain: str, lang: str) -> str:
         taken = {out.prefix for out in self._sets.values()}
-        plain = re.sub(r"[^\w.-]+", "_", f"{split}-{domain}")
+        plain = f"{split}-{domain}"
         numbered = (f"{plain}-{lang}-{n}" for n in range(2, len(taken) + 3))
-        return next(name for name in (plain, f"{plain}-{lang}", *numbered) if name not in taken)
+        names = map(_file_name, (plain, f"{plain}-{lang}", *numbered))
+        return next(name for name in names if name not in taken)
 
     def _write_rows(self) -> None:
         if not self._rows:
@@ -166,3 +185,11 @@ class TokenWriter:
             self._table = pq.ParquetWriter(self.folder / DOCUMENTS, batch.schema)
         self._table.write_table(batch)
         self._rows = []
+
+
+def _file_name(label: str) -> str:
+    """Return a label as a name that every file system takes; a long one keeps its beginning and gets a hash."""
+    raw = (name := re.sub(r"[^\w.-]+", "_", label)).encode()
+    if len(raw) <= _MAX_NAME_BYTES:
+        return name
+    return f"{raw[: _MAX_NAME_BYTES - 9].decode(errors='ignore')}-{sha256(raw).hexdigest()[:8]}"

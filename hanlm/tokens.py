@@ -4,6 +4,7 @@ A tokens artifact holds, for every split, domain and language, one indexed data 
 one entry a document (``[bos] text [eos]``), and ``documents.parquet`` with a row for each document.
 """
 
+import resource
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from hanlm.token_writer import DOCUMENTS, MAX_UINT16_VOCAB, TokenWriter, token_d
 
 __all__ = ["TokenSet", "TokenWriter", "Tokens", "open_tokens", "require_vocab_fits", "token_dtype"]
 
+_FILES_PER_SET = 3  # that megatron-core holds open while it reads a data set
 _HEADER = struct.Struct("<9sQBQQ")  # magic, version, dtype code, number of sequences, of document marks
 
 
@@ -84,7 +86,8 @@ def open_tokens(path: Path, *, verify: bool = True) -> Tokens:
 
     Raises:
         InputError: If there is nothing at ``path``.
-        ArtifactError: If it is unfinished, truncated, corrupt, or holds an id beyond its vocabulary.
+        ArtifactError: If it is unfinished, truncated, corrupt, or holds an id beyond its vocabulary, or more data
+            sets than this process may hold open.
     """
     manifest = read_manifest(path)
     sets = tuple(_read_sets(path, manifest)) if manifest and manifest["kind"] == "tokens" else ()
@@ -101,7 +104,22 @@ def open_tokens(path: Path, *, verify: bool = True) -> Tokens:
     if verify:
         for each in sets:
             _check_ids(each, tokens.vocab_size)
+    _allow_open_files(path, len(sets))
     return tokens
+
+
+def _allow_open_files(path: Path, num_sets: int) -> None:
+    """Raise this process's limit of open files by what reading the sets takes, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = num_sets * _FILES_PER_SET
+    if hard != resource.RLIM_INFINITY and needed > hard // 2:
+        raise ArtifactError(
+            f"{path} holds {num_sets} data sets, which take {needed} open files to read, but a process may hold "
+            f"{hard}; raise that (ulimit -Hn), or build the corpora with fewer domains."
+        )
+    if soft != resource.RLIM_INFINITY:
+        wanted = soft + needed if hard == resource.RLIM_INFINITY else min(soft + needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _read_sets(path: Path, manifest: dict[str, Any]) -> list[TokenSet]:
@@ -130,9 +148,10 @@ def _check_ids(tokens: TokenSet, vocab_size: int) -> None:
             "vocabulary apart; run `hanlm corpus tokenize` again."
         )
     ids_N = np.memmap(_bin(tokens.path), dtype=dtype, mode="r")
-    if (largest := int(ids_N.max())) >= vocab_size:
+    smallest, largest = int(ids_N.min()), int(ids_N.max())
+    if smallest < 0 or largest >= vocab_size:
         raise ArtifactError(
-            f"{_bin(tokens.path)} holds token id {largest}, but its vocabulary ends at {vocab_size - 1}; "
+            f"{_bin(tokens.path)} holds token ids from {smallest} to {largest}, expected 0 to {vocab_size - 1}; "
             "run `hanlm corpus tokenize` with the tokenizer of the model that is to be trained."
         )
 

@@ -1,6 +1,8 @@
 """Token files: what is written is what megatron-core reads back, and damage is refused."""
 
 import json
+import resource
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,47 @@ def test_two_languages_of_one_domain_get_a_file_each(tmp_path):
     assert [s.path.name for s in tokens.sets] == ["train-x_y", "train-x_y-en", "train-x_y-zh"]
 
 
+@pytest.fixture
+def few_open_files() -> Generator[int]:
+    """Lower this process's limit of open files."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+    yield 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_many_domains_need_few_open_files_to_write_and_can_all_be_read_at_once(tmp_path, few_open_files):
+    documents = [
+        (f"{i}-{turn}", f"site{i}", "zh", "train", [1, turn + 3, i % 7, 2])
+        for turn in range(2)
+        for i in range(few_open_files)
+    ]
+    tokens = open_tokens(write_tokens(tmp_path / "tokens", documents))
+    assert len(tokens.sets) == few_open_files
+    opened = [each.open() for each in tokens.sets]
+    read = [data[turn].tolist() for turn in range(2) for data in opened]
+    assert read == [ids for *_, ids in documents]
+
+
+def test_more_data_sets_than_files_may_be_open_are_refused(tmp_path, few_open_files, monkeypatch):
+    out = write_tokens(tmp_path / "tokens")
+    monkeypatch.setattr("hanlm.tokens._FILES_PER_SET", resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    with pytest.raises(ArtifactError, match="fewer domains"):
+        open_tokens(out)
+
+
+def test_long_and_odd_domains_become_names_that_a_file_system_takes(tmp_path):
+    domains = ["中文域名" * 30, "中文域名" * 30 + "二", "..", "a/../../b"]
+    langs = ["zh", "zh/../x"]
+    documents = [(f"{i}", domain, lang, "train", [1, 5, 2]) for i, domain in enumerate(domains) for lang in langs]
+    tokens = open_tokens(write_tokens(tmp_path / "tokens", documents))
+    assert [(s.domain, s.lang) for s in tokens.sets] == [(domain, lang) for domain in domains for lang in langs]
+    assert len({s.path for s in tokens.sets}) == 8
+    assert {s.path.parent for s in tokens.sets} == {tmp_path / "tokens"}
+    opened = [each.open() for each in tokens.sets]
+    assert [data[0].tolist() for data in opened] == [[1, 5, 2]] * 8
+
+
 def test_sixteen_bits_are_used_only_where_every_id_fits():
     assert (token_dtype(65_535), token_dtype(65_536)) == (np.uint16, np.int32)
 
@@ -70,7 +113,16 @@ def test_an_id_beyond_the_vocabulary_is_refused_when_written_and_when_opened(tmp
     assert not (tmp_path / "bad").exists()
     out = write_tokens(tmp_path / "tokens")
     reseal(out, vocab_size=9)
-    with pytest.raises(ArtifactError, match="token id 9"):
+    with pytest.raises(ArtifactError, match="token ids from 1 to 9, expected 0 to 8"):
+        open_tokens(out)
+
+
+@pytest.mark.fault(19)
+def test_a_negative_id_is_refused_when_opened(tmp_path):
+    out = write_tokens(tmp_path / "tokens", [("a", "news", "zh", "train", [1, 9, 2])], vocab_size=70_000)
+    np.array([1, -1, 2], dtype=np.int32).tofile(out / "train-news.bin")
+    reseal(out)
+    with pytest.raises(ArtifactError, match="token ids from -1 to 2"):
         open_tokens(out)
 
 
