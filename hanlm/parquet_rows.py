@@ -18,10 +18,21 @@ def numbered_parquet_rows(
     Raises:
         InputError: If the file is damaged, or a required column is missing.
     """
+    number = 0
+    for rows in _batches(path, required):
+        for row in rows:
+            number += 1
+            quarantine.num_seen += 1
+            if any(row[name] is None for name in required):
+                quarantine.add("null_field", path, number, repr(row).encode("utf-8", "replace"))
+            else:
+                yield number, row
+
+
+def _batches(path: Path, required: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    num_rows = 0
     try:
         with pq.ParquetFile(path) as file:
             if missing := set(required) - set(file.schema_arrow.names):
@@ -30,12 +41,6 @@ def numbered_parquet_rows(
                     "rename the column that holds it."
                 )
             for batch in file.iter_batches(_ROWS_PER_BATCH):
-                for number, row in enumerate(batch.to_pylist(), num_rows + 1):
-                    quarantine.num_seen += 1
-                    if any(row[name] is None for name in required):
-                        quarantine.add("null_field", path, number, repr(row).encode("utf-8", "replace"))
-                    else:
-                        yield number, row
-                num_rows += batch.num_rows
+                yield batch.to_pylist()
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path} is damaged or not Parquet ({error}); nothing of it is used.") from error

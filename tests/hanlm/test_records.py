@@ -189,6 +189,16 @@ def test_parquet_rows_are_documents_and_null_text_is_quarantined(tmp_path: Path)
         texts_of([file])
 
 
+@pytest.mark.fault(4)
+def test_a_disk_that_is_full_while_quarantining_is_not_blamed_on_the_parquet_file(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": pa.array([None] * 1000, pa.string())}), tmp_path / "x.parquet")
+    with pytest.raises(OSError, match="No space left"), Quarantine(Path("/dev/full")) as quarantine:
+        list(read_documents([tmp_path / "x.parquet"], quarantine))
+
+
 def test_an_artifact_that_is_no_text_is_refused(tmp_path: Path):
     from hanlm.artifact import publish
 
