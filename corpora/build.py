@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from hanlm.artifact import publish, refuse_existing
 from hanlm.errors import ConfigError
-from hanlm.quarantine import MAX_QUARANTINED, Quarantine
+from hanlm.quarantine import MAX_QUARANTINED, kept_quarantine
 from hanlm.records import TxtUnit, list_files
 
 
@@ -114,12 +114,7 @@ def build(config: BuildConfig) -> Path:
     inputs = {f"input-{number}": source.path for number, source in enumerate(sources)}
     inputs |= {f"exclude-{number}": path for number, path in enumerate(config.exclude)}
     with publish(config.out, kind="corpus", config=config, inputs=inputs, overwrite=config.overwrite) as draft:
-        # Beside the result, not in it: a run that fails on its quarantine leaves the list behind.
-        listed = draft.work / "quarantine.jsonl"
-        listed.unlink(missing_ok=True)
-        with Quarantine(listed) as quarantine:
+        with kept_quarantine(draft) as quarantine:
             funnel = write_corpus(config, sources, draft.folder, quarantine)
-        listed.touch()
-        listed.rename(draft.folder / listed.name)
         draft.record(**funnel.manifest_keys())
     return config.out

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hanlm.text import han_ratio
+from hanlm.text import base_language, han_ratio
 
 _CHINESE = frozenset({"zh", "cmn", "yue", "lzh", "wuu"})
 
@@ -29,11 +29,6 @@ class Filters:
         if self.max_chars is not None and len(text) > self.max_chars:
             return "too_long"
         ratio = han_ratio(text)
-        if is_chinese(lang):
+        if base_language(lang) in _CHINESE:
             return "low_han_ratio" if ratio < self.min_han_ratio else None
         return "high_han_ratio" if ratio > self.max_han_ratio_other else None
-
-
-def is_chinese(lang: str) -> bool:
-    """Say whether a language tag (``zh``, ``zh-Hant``, ``yue`` …) is Chinese."""
-    return lang.replace("_", "-").partition("-")[0].lower() in _CHINESE

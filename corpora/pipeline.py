@@ -35,16 +35,13 @@ def write_corpus(config: BuildConfig, sources: Sequence[Source], folder: Path, q
         ShardWriter(folder, "train") as train,
         ShardWriter(folder, "valid") as valid,
     ):
-        num_bytes = 0
         for number, document in enumerate(_documents(sources, quarantine), 1):
             if stop.requested:
                 raise Interrupted("stopped; nothing was published: run the same command again.")
             if (kept := selection.clean(document)) is not None:
                 (valid if kept[1] else train).write(kept[0])
-            num_bytes += len(document.text)
             if number % _DOCUMENTS_PER_ADVANCE == 0:
-                bar.advance(num_bytes / 1e6, f"{number} documents")
-                num_bytes = 0
+                bar.advance(funnel.total("bytes_in") / 1e6 - bar.done, f"{number} documents")
     quarantine.check(config.max_quarantined)
     _require_survivors(funnel)
     return funnel

@@ -15,6 +15,7 @@ from eval.sampling import num_bytes
 from eval.statistics import Resampling, interval, resampled_ratios
 from hanlm.bits import bits_per_byte
 from hanlm.records import Document
+from hanlm.text import base_language
 
 type ScopeKind = Literal["overall", "domain", "language"]
 
@@ -36,8 +37,7 @@ def find_scopes(documents: Sequence[Document]) -> list[Scope]:
     scopes = [Scope(kind="overall", name="overall", indices=np.arange(len(documents)))]
     keys: tuple[tuple[ScopeKind, list[str]], ...] = (
         ("domain", [document.domain for document in documents]),
-        # zh-Hans and zh-Hant are both Chinese.
-        ("language", [document.lang.partition("-")[0].lower() for document in documents]),
+        ("language", [base_language(document.lang) for document in documents]),
     )
     for kind, labels in keys:
         values = np.array(labels)

@@ -58,6 +58,11 @@ def is_han(char: str) -> bool:
     return HAN_PATTERN.match(char) is not None
 
 
+def base_language(tag: str) -> str:
+    """Return the language of a tag, without its script and region: ``zh`` for ``zh-Hant`` and for ``zh_CN``."""
+    return tag.replace("_", "-").partition("-")[0].lower()
+
+
 def class_counts(text: str) -> dict[str, int]:
     """Count a text's characters by class; the keys are ``CHAR_CLASSES``."""
     counts = np.bincount(_char_codes(text), minlength=len(CHAR_CLASSES))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from corpora.build import BuildConfig, Source, build, plan
 from hanlm.artifact import open_artifact
 from hanlm.cli import main
 from hanlm.errors import ArtifactError, ConfigError
+from hanlm.log import Progress
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
 from hanlm.text import in_valid_split, normalise
@@ -84,12 +86,13 @@ def test_a_record_s_own_language_and_domain_win(tmp_path: Path):
         {"text": "English text", "lang": "en", "domain": "docs"},
         {"text": "英文里有太多的汉字 text", "lang": "en"},
         {"text": "繁體中文", "lang": "zh-Hant"},
+        {"text": "简体中文", "lang": "zh_CN"},
         {"text": "中文"},
     ]
     source = write_lines(tmp_path / "in.jsonl", records)
     config = BuildConfig(input=(source,), out=tmp_path / "corpus", domain="web", valid_fraction=0.0)
     labels = [(d.lang, d.domain) for d in read(build(config), "train")]
-    assert labels == [("en", "docs"), ("zh-Hant", "web"), ("zh", "web")]
+    assert labels == [("en", "docs"), ("zh-Hant", "web"), ("zh_CN", "web"), ("zh", "web")]
     assert open_artifact(tmp_path / "corpus", "corpus").manifest["counts"]["documents_dropped"] == {"high_han_ratio": 1}
 
 
@@ -150,6 +153,14 @@ def test_shards_roll_over_and_read_back_in_order(tmp_path: Path, monkeypatch: py
     kept, _ = build_texts(tmp_path, texts, valid_fraction=0.0)
     assert kept == texts
     assert len(list((tmp_path / "corpus").glob("train-*.jsonl.zst"))) > 3
+
+
+def test_progress_counts_bytes_not_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bar = Progress(None, "")
+    monkeypatch.setattr("corpora.pipeline._DOCUMENTS_PER_ADVANCE", 1)
+    monkeypatch.setattr("corpora.pipeline.progress", lambda *_: nullcontext(bar))
+    _, counts = build_texts(tmp_path, ["四个汉字", "五个字符a"], valid_fraction=0.0)
+    assert bar.done == pytest.approx(25e-6) == counts["bytes_in"] / 1e6
 
 
 def test_building_from_a_corpus_keeps_both_of_its_splits(tmp_path: Path, chinese_file: Path):

@@ -34,8 +34,9 @@ def other_model_folder(tiny_model_folder: Path, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def texts(chinese_file: Path, english_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Chinese and English documents with their languages."""
-    rows = [json.loads(line) | {"lang": "zh"} for line in chinese_file.read_text(encoding="utf-8").splitlines()[:40]]
+    """Chinese and English documents with their languages, Chinese under the tags that people write."""
+    chinese = chinese_file.read_text(encoding="utf-8").splitlines()[:40]
+    rows = [json.loads(line) | {"lang": ("zh", "zh_CN", "zh-Hant")[i % 3]} for i, line in enumerate(chinese)]
     rows += [json.loads(line) for line in english_file.read_text(encoding="utf-8").splitlines()[:30]]
     path = tmp_path_factory.mktemp("texts") / "texts.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

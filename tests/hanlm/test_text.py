@@ -76,3 +76,8 @@ def test_the_split_hangs_on_the_normalised_content_alone():
     share = int(hashlib.sha256("汉字".encode()).hexdigest()[:8], 16) / 2**32
     assert text.in_valid_split("汉字\r\n", share + 1e-9)
     assert not text.in_valid_split("汉字", share)
+
+
+@pytest.mark.parametrize("tag", ["zh", "zh-Hant", "zh_CN", "ZH-cn", "zh_Hans_CN"])
+def test_a_language_is_known_without_its_script_and_region(tag: str):
+    assert text.base_language(tag) == "zh"
