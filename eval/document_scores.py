@@ -1,9 +1,11 @@
 """Scoring whole documents with one model: nats and tokens of each, and whether its tokenizer can spell them."""
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from eval.sampling import documents_hash, num_bytes
 from eval.scoring import score_spans
 from eval.spans import document_spans
+from hanlm.artifact import fsync
 from hanlm.errors import Interrupted
 from hanlm.log import Progress
 from hanlm.models import context_token, document_ids
@@ -57,20 +60,24 @@ class DocumentScores:
             counts=np.array([self.num_unknown_tokens, self.num_changed_documents]),
             documents_hash=np.array(self.documents_hash),
         )
+        fsync(partial)  # or a crash of the machine could leave the new name on an empty file
         partial.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> "DocumentScores":
-        """Read what ``save`` wrote."""
-        with np.load(path, allow_pickle=False) as stored:
-            unknown, changed = (int(count) for count in stored["counts"])
-            return cls(
-                nats=stored["nats"],
-                num_tokens=stored["num_tokens"],
-                num_unknown_tokens=unknown,
-                num_changed_documents=changed,
-                documents_hash=str(stored["documents_hash"]),
-            )
+    def load(cls, path: Path) -> "DocumentScores | None":
+        """Read what ``save`` wrote; None where there is nothing, or nothing that can be read."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                unknown, changed = (int(count) for count in stored["counts"])
+                return cls(
+                    nats=stored["nats"],
+                    num_tokens=stored["num_tokens"],
+                    num_unknown_tokens=unknown,
+                    num_changed_documents=changed,
+                    documents_hash=str(stored["documents_hash"]),
+                )
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error):
+            return None
 
 
 def score_documents(

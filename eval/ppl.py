@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval.candidates import Candidate, find_candidates
 from hanlm.artifact import fingerprint, publish, refuse_existing
+from hanlm.config import NamedPath
 from hanlm.devices import Device, Precision
 from hanlm.errors import ConfigError
 from hanlm.log import progress, say
@@ -27,9 +28,9 @@ MAX_DEFAULT_LENGTH = 2048
 class PplConfig:
     """Compare models in bits per byte on identical text."""
 
-    model: list[str]
+    model: list[NamedPath]
     """Model folders or LoRA adapters, each DIR or NAME=DIR."""
-    data: list[str]
+    data: list[NamedPath]
     """Texts: files, folders or corpus artifacts (their held-out split), each PATH or DOMAIN=PATH."""
     out: Path
     """Report to write."""
@@ -119,13 +120,13 @@ def ppl(config: PplConfig) -> Path:
 
 def plan(config: PplConfig) -> list[str]:
     """Return what would be scored, after checking the models and the output."""
-    from eval.sampling import split_name
+    from hanlm.config import split_named_path
 
     refuse_existing(config.out, config.overwrite)
     candidates = find_candidates(config.model, config.adapter_base)
     windows = resolve_windows(config, candidates)
     for entry in config.data:
-        fingerprint(split_name(entry)[1])
+        fingerprint(split_named_path(entry)[1])
     return [
         f"score {len(candidates)} models: {', '.join(candidate.name for candidate in candidates)}",
         f"on {', '.join(config.data)}, at most {config.max_documents or 'all'} documents and "
@@ -159,9 +160,9 @@ def _score(
     from eval.sampling import num_bytes
 
     stored = work / f"scores-{_cache_key(config, candidate, windows, sample)}.npz"
-    if stored.is_file():
+    if (scores := DocumentScores.load(stored)) is not None:
         say(f"{candidate.name}: scored before the interruption, taken over")
-        return DocumentScores.load(stored)
+        return scores
     batch_tokens = resolve_batch_tokens(config.batch_tokens, config.device)
     model, tokenizer = load_candidate(candidate, precision=config.precision, device=config.device)
     texts = [document.text for document in sample.documents]
@@ -183,8 +184,8 @@ def _cache_key(config: PplConfig, candidate: Candidate, windows: "Windows", samp
 
 
 def _inputs(config: PplConfig, candidates: Sequence[Candidate]) -> dict[str, Path]:
-    from eval.sampling import split_name
+    from hanlm.config import split_named_path
 
     models = {f"model:{c.name}": c.path for c in candidates}
     bases = {f"base:{c.name}": c.base for c in candidates if c.base is not None}
-    return models | bases | {f"data:{i}": split_name(entry)[1] for i, entry in enumerate(config.data)}
+    return models | bases | {f"data:{i}": split_named_path(entry)[1] for i, entry in enumerate(config.data)}

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from eval.document_scores import DocumentScores, Windows, score_documents
 from eval.scoring import score_spans
-from eval.spans import Span
+from eval.spans import Span, document_spans
 from hanlm.errors import InputError, Interrupted
 from hanlm.log import Progress
 from hanlm.signals import StopRequest
@@ -63,19 +63,27 @@ def test_documents_score_as_in_a_plain_unbatched_loop(model: Any, tokenizer: Any
         assert scores.nats[i] == pytest.approx(nats, rel=1e-5)
 
 
-def test_strided_windows_score_as_a_loop_over_windows(model: Any, tokenizer: Any):
-    """Each window by hand: feed up to eight tokens, count the four that are new."""
-    length, stride = 8, 4
+@pytest.mark.parametrize("stride", [1, 3, 8])
+def test_a_token_scores_as_the_model_does_given_only_its_window(model: Any, tokenizer: Any, stride: int):
+    """Seen from the token: it costs what it costs after one of the contexts that length and stride promise."""
+    length = 8
     ids = [tokenizer.bos_token_id, *tokenizer(TEXTS[0], add_special_tokens=False)["input_ids"]]
     assert len(ids) > 3 * length
-    total, stop = 0.0, 1
-    while stop < len(ids):
-        new_stop = min(len(ids), stop + (length if stop == 1 else stride))
-        begin = max(0, new_stop - 1 - length)
+
+    def cost(position: int, num_context: int) -> float:
         with torch.no_grad():
-            log_probs = model(torch.tensor([ids[begin : new_stop - 1]])).logits[0].double().log_softmax(-1)
-        total -= sum(float(log_probs[i - 1 - begin, ids[i]]) for i in range(stop, new_stop))
-        stop = new_stop
+            logits_V = model(torch.tensor([ids[position - num_context : position]])).logits[0, -1].double()
+        return -float(logits_V.log_softmax(-1)[ids[position]])
+
+    position, total = 1, 0.0
+    for span in document_spans(0, ids, length=length, stride=stride):
+        ((_, nll),) = score_spans(model, [span], batch_tokens=64)
+        for got in nll:
+            fewest, most = min(position, length - stride + 1), min(position, length)
+            assert any(got == pytest.approx(cost(position, n), rel=1e-4) for n in range(fewest, most + 1))
+            position += 1
+        total += nll.sum()
+    assert position == len(ids)
     scores = score(model, tokenizer, [TEXTS[0]], length, stride, 64)
     assert scores.nats[0] == pytest.approx(total, rel=1e-5)
     assert scores.num_tokens[0] == len(ids) - 1
@@ -123,9 +131,19 @@ def test_scores_survive_being_stored(model: Any, tokenizer: Any, tmp_path: Path)
     scores = score(model, tokenizer, TEXTS, 64, 32, 256)
     scores.save(tmp_path / "scores.npz")
     again = DocumentScores.load(tmp_path / "scores.npz")
+    assert again is not None
     assert np.array_equal(again.nats, scores.nats)
     assert np.array_equal(again.num_tokens, scores.num_tokens)
     assert (again.documents_hash, again.num_unknown_tokens) == (scores.documents_hash, scores.num_unknown_tokens)
+
+
+@pytest.mark.parametrize("num_bytes", [0, 1, 300, -1])
+def test_stored_scores_that_were_cut_count_as_none(model: Any, tokenizer: Any, tmp_path: Path, num_bytes: int):
+    path = tmp_path / "scores.npz"
+    assert DocumentScores.load(path) is None
+    score(model, tokenizer, TEXTS, 64, 32, 256).save(path)
+    path.write_bytes(path.read_bytes()[:num_bytes])
+    assert DocumentScores.load(path) is None
 
 
 def test_tokens_that_stand_for_unknown_text_are_counted(model: Any, tokenizer: Any):
