@@ -5,6 +5,7 @@ one tensor-parallel rank's part. Shapes: V vocabulary, D hidden size, G key-valu
 K head size, F feed-forward size.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -94,8 +95,7 @@ def _with_shared_output(shape: ModelShape, place: Place) -> tuple[Weight, ...]:
     if not (shape.is_tied and place.is_last_stage and not place.is_first_stage):
         return shape.weights
     embedding = shape.weights[0]
-    copy = Weight("output_layer.weight", embedding.checkpoint, embedding.sources, embedding.fuse, embedding.cut)
-    return (*shape.weights, copy)
+    return (*shape.weights, dataclasses.replace(embedding, megatron="output_layer.weight"))
 
 
 class HuggingFaceWeights:
@@ -113,18 +113,28 @@ class HuggingFaceWeights:
         """Names of all tensors in the folder."""
         return list(self._home)
 
-    def dtype(self) -> torch.dtype:
-        """Return the precision the weights are stored in."""
-        return self("model.norm.weight").dtype
-
-    def __call__(self, name: str) -> torch.Tensor:
-        """Return one tensor.
+    def check(self, shape: ModelShape) -> None:
+        """Compare what the files' headers say with what ``config.json`` asks for.
 
         Raises:
-            InputError: If the folder does not hold it.
+            InputError: If a tensor is missing or of another size.
         """
+        for weight in shape.weights:
+            for layer in range(shape.num_layers if weight.is_layered else 1):
+                for source, axes in zip(weight.sources, weight.axes, strict=True):
+                    self._check(source.format(layer), [shape.sizes[axis] for axis in axes])
+
+    def _check(self, name: str, size: list[int]) -> None:
         if name not in self._home:
             raise InputError(f"{self._model} lacks the tensor {name}; expected a complete LLaMA-family model folder.")
+        if (got := self._home[name].get_slice(name).get_shape()) != size:
+            raise InputError(
+                f"{self._model}: expected {name} of shape {size} after config.json, got {got}; "
+                "restore the folder from its source."
+            )
+
+    def __call__(self, name: str) -> torch.Tensor:
+        """Return one tensor."""
         return self._home[name].get_tensor(name)
 
 

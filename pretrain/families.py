@@ -43,6 +43,8 @@ class Weight:
     """Key in a distributed checkpoint, where all layers share one tensor with a layer axis in front."""
     sources: tuple[str, ...]
     """Names of the Hugging Face tensors."""
+    axes: tuple[str, ...]
+    """Axes of each of them, by the letters of ``ModelShape.sizes``."""
     fuse: Fuse
     cut: Cut
 
@@ -62,6 +64,7 @@ LLAMA = (
         "embedding.word_embeddings.weight",
         "embedding.word_embeddings.weight",
         ("model.embed_tokens.weight",),
+        ("VD",),
         Fuse.VOCAB,
         Cut.ROWS,
     ),
@@ -69,6 +72,7 @@ LLAMA = (
         f"{_LAYER}input_layernorm.weight",
         f"{_STACK}self_attention.linear_qkv.layer_norm_weight",
         (f"{_HF}input_layernorm.weight",),
+        ("D",),
         Fuse.NONE,
         Cut.NONE,
     ),
@@ -76,6 +80,7 @@ LLAMA = (
         f"{_LAYER}self_attention.linear_qkv.weight",
         f"{_STACK}self_attention.linear_qkv.weight",
         _ATTENTION,
+        ("QD", "KD", "KD"),
         Fuse.QKV,
         Cut.ROWS,
     ),
@@ -83,6 +88,7 @@ LLAMA = (
         f"{_LAYER}self_attention.linear_proj.weight",
         f"{_STACK}self_attention.linear_proj.weight",
         (f"{_HF}self_attn.o_proj.weight",),
+        ("DQ",),
         Fuse.NONE,
         Cut.COLUMNS,
     ),
@@ -90,6 +96,7 @@ LLAMA = (
         f"{_LAYER}pre_mlp_layernorm.weight",
         f"{_STACK}mlp.linear_fc1.layer_norm_weight",
         (f"{_HF}post_attention_layernorm.weight",),
+        ("D",),
         Fuse.NONE,
         Cut.NONE,
     ),
@@ -97,6 +104,7 @@ LLAMA = (
         f"{_LAYER}mlp.linear_fc1.weight",
         f"{_STACK}mlp.linear_fc1.weight",
         (f"{_HF}mlp.gate_proj.weight", f"{_HF}mlp.up_proj.weight"),
+        ("FD", "FD"),
         Fuse.GATE_UP,
         Cut.HALVES,
     ),
@@ -104,6 +112,7 @@ LLAMA = (
         f"{_LAYER}mlp.linear_fc2.weight",
         f"{_STACK}mlp.linear_fc2.weight",
         (f"{_HF}mlp.down_proj.weight",),
+        ("DF",),
         Fuse.NONE,
         Cut.COLUMNS,
     ),
@@ -111,11 +120,14 @@ LLAMA = (
         "decoder.final_layernorm.weight",
         "decoder.final_layernorm.weight",
         ("model.norm.weight",),
+        ("D",),
         Fuse.NONE,
         Cut.NONE,
     ),
-    Weight("output_layer.weight", "output_layer.weight", ("lm_head.weight",), Fuse.VOCAB, Cut.ROWS),
+    Weight("output_layer.weight", "output_layer.weight", ("lm_head.weight",), ("VD",), Fuse.VOCAB, Cut.ROWS),
 )
+
+_SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 
 FAMILIES: Mapping[str, tuple[Weight, ...]] = {"llama": LLAMA}
 
@@ -143,12 +155,18 @@ class ModelShape:
         """The family's weights that this model has."""
         return tuple(w for w in FAMILIES[self.family] if not (self.is_tied and w.megatron == "output_layer.weight"))
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Vocabulary, hidden, feed-forward, queries, and keys (or values): the lengths of the tensors' axes."""
+        queries, keys = self.num_heads * self.head_size, self.num_kv_heads * self.head_size
+        return {"V": self.vocab_size, "D": self.hidden_size, "F": self.ffn_size, "Q": queries, "K": keys}
+
 
 def read_shape(model: Path) -> ModelShape:
     """Return the hyperparameters in a model folder's ``config.json``.
 
     Raises:
-        InputError: If the family, or an option it uses, is not supported.
+        InputError: If the family, or an option it uses, is not supported, or a size is missing.
     """
     config = read_config(model)
     family = str(config.get("model_type"))
@@ -157,21 +175,30 @@ def read_shape(model: Path) -> ModelShape:
             f"{model} is of the family {family!r}; expected one of {', '.join(FAMILIES)}: choose such a base."
         )
     _refuse_options(model, config)
-    heads = int(config["num_attention_heads"])
+    layers, hidden, ffn, heads, vocab = (_size(model, config, name) for name in _SIZES)
     return ModelShape(
         family=family,
-        num_layers=int(config["num_hidden_layers"]),
-        hidden_size=int(config["hidden_size"]),
-        ffn_size=int(config["intermediate_size"]),
+        num_layers=layers,
+        hidden_size=hidden,
+        ffn_size=ffn,
         num_heads=heads,
-        num_kv_heads=int(config.get("num_key_value_heads") or heads),
-        head_size=int(config.get("head_dim") or config["hidden_size"] // heads),
-        vocab_size=int(config["vocab_size"]),
+        num_kv_heads=_size(model, config, "num_key_value_heads", heads),
+        head_size=_size(model, config, "head_dim", hidden // heads),
+        vocab_size=vocab,
         max_positions=int(config.get("max_position_embeddings", 2048)),
         norm_eps=float(config.get("rms_norm_eps", 1e-6)),
         rope_theta=float(_rope(config).get("rope_theta") or config.get("rope_theta") or 10_000.0),
         is_tied=bool(config.get("tie_word_embeddings", False)),
     )
+
+
+def _size(model: Path, config: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    value = default if config.get(name) is None else config[name]
+    if not isinstance(value, int) or value < 1:
+        raise InputError(
+            f"{model}/config.json should hold {name} as a positive number, got {value!r}; restore it from its source."
+        )
+    return value
 
 
 def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:

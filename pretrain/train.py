@@ -46,11 +46,13 @@ def plan(config: PretrainConfig) -> list[str]:
 
 def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, list[Tokens]]:
     """Refuse inputs that cannot be trained on, before anything heavy starts."""
+    from pretrain.convert import HuggingFaceWeights
     from pretrain.layout import Layout, check_layout
 
     refuse_existing(config.out, config.overwrite)
     check_model_folder(config.model)
     shape = read_shape(config.model)
+    HuggingFaceWeights(config.model).check(shape)
     model_hash = tokenizer_hash(config.model)
     tokens = [open_tokens(path, verify=verify) for path in config.tokens]
     for each in tokens:

@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from hanlm.errors import InputError
 from pretrain.convert import HuggingFaceWeights, cut, fuse, split
@@ -93,10 +92,59 @@ def test_a_base_that_the_map_does_not_cover_is_refused(tmp_path, tiny_model_fold
         read_shape(_model_with(tmp_path / "m", tiny_model_folder, **changes))
 
 
-def test_a_missing_tensor_is_named(tmp_path):
-    save_file({"model.norm.weight": torch.ones(2)}, tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match=r"lacks the tensor lm_head\.weight"):
-        HuggingFaceWeights(tmp_path)("lm_head.weight")
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_hidden_layers": None}, "should hold num_hidden_layers as a positive number, got None"),
+        ({"hidden_size": "32"}, "should hold hidden_size as a positive number, got '32'"),
+        ({"num_hidden_layers": 3}, r"lacks the tensor model\.layers\.2\.input_layernorm\.weight"),
+        (
+            {"tie_word_embeddings": False, "vocab_size": 321},
+            r"embed_tokens\.weight of shape \[321, 32\].* got \[320, 32\]",
+        ),
+        ({"num_key_value_heads": 1}, r"k_proj\.weight of shape \[8, 32\] after config\.json, got \[16, 32\]"),
+    ],
+)
+def test_a_folder_whose_weights_are_not_what_its_configuration_says_is_refused_before_training(
+    settings, tmp_path, tiny_model_folder, changes, words
+):
+    from pretrain.train import plan
+
+    with pytest.raises(InputError, match=words):
+        plan(settings(model=_model_with(tmp_path / "m", tiny_model_folder, **changes)))
+
+
+def test_a_truncated_model_file_is_refused(settings, tmp_path, tiny_model_folder):
+    from pretrain.train import plan
+
+    model = _model_with(tmp_path / "m", tiny_model_folder)
+    with (model / "model.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(InputError, match=r"model\.safetensors"):
+        plan(settings(model=model))
+
+
+def test_a_vocabulary_report_that_says_nothing_is_refused(settings, tmp_path, tiny_model_folder):
+    from pretrain.train import plan
+
+    model = _model_with(tmp_path / "m", tiny_model_folder)
+    (model / "vocab_report.json").write_text("{}")
+    with pytest.raises(InputError, match=r"vocab_report\.json"):
+        plan(settings(model=model))
+
+
+@pytest.mark.fault(23)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_a_folder_with_python_of_its_own_is_refused(settings, tmp_path, tiny_model_folder, name):
+    import json
+
+    from pretrain.train import plan
+
+    model = _model_with(tmp_path / "m", tiny_model_folder)
+    content = json.loads((model / name).read_text())
+    (model / name).write_text(json.dumps(content | {"auto_map": {"AutoModel": "code.Model"}}))
+    with pytest.raises(InputError, match="auto_map"):
+        plan(settings(model=model))
 
 
 @pytest.mark.parametrize(("tied", "precision"), [(False, "fp32"), (True, "bf16")])
