@@ -7,10 +7,15 @@ from pathlib import Path
 from hanlm.page import Cell, format_cell
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write strict JSON (no NaN), readable by people."""
+def to_json(value: object) -> str:
+    """Return strict JSON (no NaN, no lone surrogates), readable by people."""
     text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", errors="replace")
+    return text.encode(errors="replace").decode() + "\n"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write what ``to_json`` gives."""
+    path.write_text(to_json(value), encoding="utf-8")
 
 
 _LOG_WIDTH = 120  # columns in a log file, which has no width of its own

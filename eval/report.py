@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from hanlm.artifact import publish, refuse_existing
+from hanlm.artifact import publish, refuse_existing, replace_text
+from hanlm.errors import HanLMError
 
 if TYPE_CHECKING:
     from eval.run_facts import Roles, RunFacts
@@ -42,6 +43,8 @@ class ReportConfig:
     """Stage of `hanlm chat`."""
     sentence: str = "这家酒店的房间很干净，服务也很热情，下次来北京还会住这里。"
     """Sentence that the page shows cut into tokens."""
+    strict: bool = False
+    """Fail when a claim does not hold or was not measured; the report is written all the same."""
     seed: int = 0
     """Nothing is random here; recorded like every command's."""
     overwrite: bool = False
@@ -54,8 +57,9 @@ def report(config: ReportConfig) -> Path:
     Raises:
         InputError: If RUN is not a run's folder.
         ArtifactError: If an artifact in it was damaged.
+        HanLMError: If ``strict`` and not every claim holds.
     """
-    from eval.output import write_json
+    from eval.output import to_json, write_json
     from eval.run_facts import gather
     from eval.run_page import write_page
     from eval.summary import judge, summarise
@@ -70,10 +74,10 @@ def report(config: ReportConfig) -> Path:
     ) as draft:
         write_json(draft.folder / "report.json", _as_json(facts, summary, verdicts))
         write_page(draft.folder / "report.html", facts, roles, summary, verdicts, config.sentence)
-    new = config.run / "summary.json.new"
-    write_json(new, summary)
-    new.replace(config.run / "summary.json")
+        # Before the report is published: whoever stops between the two can run the same command again.
+        replace_text(config.run / "summary.json", to_json(summary))
     _print(summary, verdicts, facts)
+    _complain(verdicts, strict=config.strict)
     return out
 
 
@@ -133,6 +137,20 @@ def _print(summary: Mapping[str, Any], verdicts: "list[Verdict]", facts: "RunFac
     print_table("Claims", ["holds", "claim", "figures"], [[marks[v.passed], v.claim, v.figures] for v in verdicts])
     for sentence in facts.missing:
         say(sentence)
+
+
+def _complain(verdicts: "list[Verdict]", *, strict: bool) -> None:
+    from hanlm.log import say
+
+    words = {False: "does not hold", None: "was not measured"}
+    wanting = [f"{words[v.passed]}: {v.claim} ({v.figures})" for v in verdicts if not v.passed]
+    for sentence in wanting:
+        say(f"CLAIM {sentence}")
+    if strict and wanting:
+        raise HanLMError(
+            f"expected all {len(verdicts)} claims of the run to hold, got {len(verdicts) - len(wanting)}: "
+            f"{'; '.join(wanting)}. The report is written; mend the recipe, or leave out --strict."
+        )
 
 
 def _shown(value: float | None) -> str:

@@ -11,6 +11,7 @@ from eval.report import ReportConfig, plan, report
 from eval.run_facts import Roles, gather
 from eval.segmentation import segment
 from hanlm.artifact import open_artifact
+from hanlm.cli import main
 from hanlm.errors import ArtifactError, InputError
 
 ROLES = Roles(
@@ -61,6 +62,24 @@ def test_a_claim_that_fails_is_said_to_fail(make_run: Callable[..., Path]):
     run = make_run(changes={"pretrained": (2.0, 0.8, 1.5, 0.3)})
     written = json.loads((report(ReportConfig(run=run)) / "report.json").read_text(encoding="utf-8"))
     assert [verdict["passed"] for verdict in written["verdicts"]] == [True, False, True, False, True]
+
+
+def test_claims_that_fail_are_said_aloud_and_fail_a_strict_report(
+    make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+):
+    run = make_run(changes={"pretrained": (2.0, 0.8, 1.5, 0.3)}, without=frozenset({"bench"}))
+    report(ReportConfig(run=run))
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("CLAIM ")]
+    assert [line.split(":")[0] for line in said] == ["CLAIM does not hold"] * 2 + ["CLAIM was not measured"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["report", str(run), "--overwrite", "--strict"])
+    assert stopped.value.code == 2
+    assert "expected all 5 claims of the run to hold, got 2" in capsys.readouterr().err
+    assert json.loads((run / "report" / "report.json").read_text(encoding="utf-8"))["verdicts"][1]["passed"] is False
+
+
+def test_a_strict_report_of_a_run_whose_claims_hold_is_written(make_run: Callable[..., Path]):
+    assert (report(ReportConfig(run=make_run(), strict=True)) / "report.html").is_file()
 
 
 @pytest.mark.fault(25)
@@ -132,3 +151,16 @@ def test_ctrl_c_leaves_the_run_as_it_was(make_run: Callable[..., Path], interrup
     interrupt("eval.run_page.write_page", "report", run)
     assert not (run / "report").exists()
     assert not (run / "summary.json").exists()
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize("moment", ["eval.report.replace_text", "hanlm.artifact.seal"])
+def test_after_ctrl_c_around_the_summary_the_same_command_writes_report_and_summary(
+    make_run: Callable[..., Path], interrupt: Callable[..., str], moment: str
+):
+    run = make_run()
+    interrupt(moment, "report", run)
+    assert not (run / "report").exists()
+    report(ReportConfig(run=run))  # not refused: nothing was finished
+    open_artifact(run / "report", "report")
+    assert (run / "summary.json").is_file()
