@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hanlm.artifact import fingerprint, read_manifest
+from hanlm.artifact import fingerprint, open_artifact, read_manifest
 from hanlm.errors import ArtifactError, InputError
 from hanlm.models import check_model_folder, load_model, require_same_tokenizer, tokenizer_hash
 
@@ -31,7 +31,8 @@ def adapter_base(path: Path, base: Path | None = None) -> Path:
 
     Raises:
         InputError: If the base is not found, or weights are only there as a pickle.
-        ArtifactError: If the adapter was trained with another tokenizer, or on other weights, than the base's.
+        ArtifactError: If the adapter is damaged, or was trained with another tokenizer, or on other weights, than
+            the base's.
     """
     if not (path / "adapter_model.safetensors").is_file():
         raise InputError(
@@ -40,7 +41,7 @@ def adapter_base(path: Path, base: Path | None = None) -> Path:
         )
     found = base or _named_base(path)
     check_model_folder(found)
-    manifest = read_manifest(path) or {}
+    manifest = open_artifact(path, "adapter").manifest if read_manifest(path) is not None else {}
     expected = manifest.get("tokenizer_hash") or _own_tokenizer(path)
     if expected is not None:
         require_same_tokenizer(
@@ -64,13 +65,14 @@ def load_merged(path: Path, base: Path, *, dtype: "torch.dtype | None" = None) -
     """Load ``base`` with the adapter merged into its weights, in evaluation mode.
 
     Raises:
-        ArtifactError: If the adapter's weights do not fit the base.
+        ArtifactError: If the adapter's weights do not fit the base or are damaged.
     """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     try:
         merged: Any = PeftModel.from_pretrained(load_model(base, dtype=dtype), str(path)).merge_and_unload()
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise ArtifactError(
             f"adapter {path} does not fit on {base}: {first_line}; pass the base it was trained on."

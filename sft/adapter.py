@@ -1,12 +1,10 @@
-"""LoRA adapters: what they attach to, saved with proof that something was saved, loaded onto the right base only."""
+"""LoRA adapters: what they attach to, saved with proof that something was saved."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from hanlm.adapters import adapter_base
-from hanlm.artifact import open_artifact
 from hanlm.errors import ConfigError, HanLMError
 from hanlm.models import num_base_tokens
 from sft.config import SftConfig
@@ -101,16 +99,3 @@ def _require_whole(expected: dict[str, Any], saved: dict[str, Any]) -> None:
             f"the saved adapter holds {len(saved)} tensors that are not the {len(expected)} in memory; "
             "run the command again, and report this with the versions in its log if it stays."
         )
-
-
-def load_adapter(model: Any, base: Path, adapter: Path) -> Any:
-    """Return ``model`` with an adapter artifact on it.
-
-    Raises:
-        ArtifactError: If the adapter is damaged, or was trained on another base or another vocabulary; names both.
-    """
-    from peft import PeftModel
-
-    open_artifact(adapter, "adapter")
-    adapter_base(adapter, base)
-    return PeftModel.from_pretrained(model, str(adapter))

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import torch
 from transformers import TextStreamer
 
-from hanlm.chat import Message, prompt_ids, require_template
+from hanlm.adapters import adapter_base, load_merged
+from hanlm.chat import TEMPLATE_FILE, Message, prompt_ids, require_template
 from hanlm.devices import Device, resolve_device, resolve_dtype
 from hanlm.errors import InputError
 from hanlm.models import load_model, load_tokenizer, pad_token
-from sft.adapter import load_adapter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,14 +54,15 @@ class ChatModel:
     def __init__(
         self, folder: Path, *, adapter: Path | None = None, precision: str = "auto", device: Device = "auto"
     ) -> None:
-        self.tokenizer: Any = load_tokenizer(folder)
-        if adapter is not None and (adapter / "chat_template.jinja").is_file():
-            self.tokenizer.chat_template = (adapter / "chat_template.jinja").read_text(encoding="utf-8")
-        require_template(self.tokenizer, folder)
         self.device = resolve_device(device)
-        model = load_model(folder, dtype=resolve_dtype(precision) if self.device == "cuda" else torch.float32)
-        self.model: Any = load_adapter(model, folder, adapter).eval() if adapter is not None else model
-        self.model.to(self.device)
+        dtype = resolve_dtype(precision) if self.device == "cuda" else torch.float32
+        self.tokenizer: Any = _tokenizer(folder, adapter)
+        require_template(self.tokenizer, folder)
+        if adapter is None:
+            model = load_model(folder, dtype=dtype)
+        else:
+            model = load_merged(adapter, adapter_base(adapter, folder), dtype=dtype)
+        self.model: Any = model.to(self.device)  # pyright: ignore[reportArgumentType]
         self.end_ids = _end_ids(self.tokenizer, model)
         self.context = int(getattr(model.config, "max_position_embeddings", 0)) or None
 
@@ -113,6 +114,15 @@ class _Pieces(TextStreamer):
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         self.on_text(text + "\n" if stream_end else text)
+
+
+def _tokenizer(folder: Path, adapter: Path | None) -> Any:
+    """Return the model's tokenizer; its template is the adapter's, if the adapter has one."""
+    has_own = adapter is not None and (adapter / "tokenizer.json").is_file()
+    tokenizer: Any = load_tokenizer(adapter if adapter is not None and has_own else folder)
+    if adapter is not None and (adapter / TEMPLATE_FILE).is_file():
+        tokenizer.chat_template = (adapter / TEMPLATE_FILE).read_text(encoding="utf-8")
+    return tokenizer
 
 
 def _end_ids(tokenizer: Any, model: Any) -> list[int]:
