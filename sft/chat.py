@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -9,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hanlm.adapters import ADAPTER_CONFIG, is_adapter
 from hanlm.artifact import publish, refuse_existing
 from hanlm.chat import Message, check_messages
 from hanlm.devices import Device, Precision
-from hanlm.errors import ConfigError, InputError
+from hanlm.errors import ConfigError, InputError, Interrupted
 from hanlm.log import say
 from hanlm.models import check_model_folder, tokenizer_hash
 
@@ -29,7 +31,7 @@ class ChatConfig:
     model: Path
     """Model folder with a chat template, such as the `model/` that `hanlm sft` writes."""
     adapter: Path | None = None
-    """Adapter artifact to put on the model, which then is the base it was trained on."""
+    """LoRA adapter (PEFT) to put on the model, which then is the base it was trained on."""
     prompt: tuple[str, ...] = ()
     """What to ask; each is a conversation of its own. Without --prompt and --messages the terminal is read."""
     messages: Path | None = None
@@ -68,11 +70,15 @@ class ChatConfig:
             raise ConfigError(f"max_new_tokens should be at least 1, got {self.max_new_tokens}.")
         if any(not text.strip() for text in self.prompt):
             raise ConfigError("prompt should not be blank.")
+        if not all(_is_utf8(text) for text in (*self.prompt, self.system or "")):
+            raise ConfigError("prompt and system should be UTF-8, got bytes that are not.")
 
 
 def plan(config: ChatConfig) -> list[str]:
     """Check the inputs cheaply and say what a run would do."""
     check_model_folder(config.model)
+    if config.adapter is not None and not is_adapter(config.adapter):
+        raise InputError(f"expected an adapter at {config.adapter}, got no {ADAPTER_CONFIG} there; check the path.")
     if config.out is not None:
         refuse_existing(config.out, config.overwrite)
     asked = _given(config)
@@ -85,6 +91,7 @@ def chat(config: ChatConfig) -> Path | None:
 
     Raises:
         InputError: If the model has no chat template, or the messages are malformed.
+        Interrupted: If ctrl-C ended a talk on the terminal, whose answers were written to OUT first.
     """
     plan(config)
     from sft.generate import ChatModel, Sampling
@@ -99,8 +106,16 @@ def chat(config: ChatConfig) -> Path | None:
     )
     if given:
         held = [_answered(model, messages, sampling, config.seed + i) for i, messages in enumerate(given)]
-    else:
-        held = _converse(model, sampling, config)
+        return _publish(config, held)
+    held: list[dict[str, Any]] = []
+    try:
+        _converse(model, sampling, config, held)
+    except KeyboardInterrupt:
+        _show("\n")
+        if config.out is None or not held:
+            raise
+        # Prompts can be asked again and get the same answers; what a person typed cannot.
+        raise Interrupted(f"stopped; what was said before is in {_publish(config, held)}.") from None
     return _publish(config, held)
 
 
@@ -117,7 +132,15 @@ def _given(config: ChatConfig) -> list[list[Message]]:
         raise InputError(f"{config.messages} is not valid JSON ({error}); expected a list of messages.") from None
     if isinstance(value, dict):
         value = value.get("messages")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    return [check_messages([*system, *value] if isinstance(value, list) else value, last="user")]
+    messages = check_messages([*system, *value] if isinstance(value, list) else value, last="user")
+    if not all(_is_utf8(message["content"]) for message in messages):
+        raise InputError(f"{config.messages} spells a lone surrogate, which is no character; mend that message.")
+    return [messages]
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a text holds characters alone; bytes that were not UTF-8 arrive as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _answered(model: ChatModel, messages: list[Message], sampling: Sampling, seed: int) -> dict[str, Any]:
@@ -135,13 +158,14 @@ def _answered(model: ChatModel, messages: list[Message], sampling: Sampling, see
     }
 
 
-def _converse(model: ChatModel, sampling: Sampling, config: ChatConfig) -> list[dict[str, Any]]:
-    """Read turns from the terminal until its end; return every conversation that got an answer."""
+def _converse(model: ChatModel, sampling: Sampling, config: ChatConfig, held: list[dict[str, Any]]) -> None:
+    """Read turns from the terminal until its end; ``held`` gets every conversation as soon as it has an answer."""
     # Its import alone gives input() editing that knows the width of Chinese characters.
     import readline  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # strict, a bad byte would take the lines after it along
     system = [{"role": "system", "content": config.system}] if config.system else []
-    held: list[dict[str, Any]] = []
     messages: list[Message] = list(system)
     say(_HELP)
     while (text := _ask()) is not None:
@@ -156,7 +180,6 @@ def _converse(model: ChatModel, sampling: Sampling, config: ChatConfig) -> list[
             held.pop()  # the same conversation, one turn shorter
         held.append(answered)
         messages = answered["messages"]
-    return held
 
 
 def _answered_or_told(
@@ -171,10 +194,11 @@ def _answered_or_told(
 
 
 def _ask() -> str | None:
-    """Return what the user types, or None at the end."""
+    """Return what the user types, or None at the end; what is not UTF-8 is asked for again."""
     try:
-        text = input("你> " if sys.stdin.isatty() else "").strip()
-    except (EOFError, KeyboardInterrupt):
+        while not _is_utf8(text := input("你> " if sys.stdin.isatty() else "").strip()):
+            say("that line is not valid UTF-8, so it was not asked: type it again")
+    except EOFError:
         return None
     return None if text == "/quit" else text
 

@@ -1,8 +1,12 @@
 """A tiny chat model trained once a session, and rows to train on."""
 
 import json
+import pickle
+import resource
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +97,60 @@ def trained(base_with_report: Path, rows_file: Path, tmp_path_factory: pytest.Te
     config = make_config(base_with_report, rows_file, out, epochs=100, batch_size=4, log_steps=10)
     assert sft(config) == out
     return out
+
+
+class Payload:
+    """Makes a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+UNSAFE = {
+    "pickle": pytest.param("pickle", marks=pytest.mark.fault(22)),
+    "model code": pytest.param("config.json", marks=pytest.mark.fault(23)),
+    "tokenizer code": pytest.param("tokenizer_config.json", marks=pytest.mark.fault(23)),
+}
+
+
+@pytest.fixture(params=UNSAFE.values(), ids=UNSAFE.keys())
+def unsafe_model(request: pytest.FixtureRequest, tiny_model_folder: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A model folder that would run code when loaded, and what the refusal names; afterwards nothing may have run."""
+    folder, ran = tmp_path / "unsafe", tmp_path / "ran"
+    shutil.copytree(tiny_model_folder, folder)
+    if request.param == "pickle":
+        (folder / "model.safetensors").unlink()
+        (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload(ran)))
+    else:
+        settings = json.loads((folder / request.param).read_text())
+        settings["auto_map"] = dict.fromkeys(("AutoConfig", "AutoModelForCausalLM", "AutoTokenizer"), "own.Own")
+        (folder / request.param).write_text(json.dumps(settings))
+        (folder / "own.py").write_text(f"from pathlib import Path\nPath({str(ran)!r}).touch()\n")
+    yield folder, request.param
+    assert not ran.exists()
+
+
+@pytest.fixture
+def full_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """``with full_disk(n):`` a file that grows beyond ``n`` bytes fails as on a full disk."""
+
+    @contextmanager
+    def limited(num_bytes: int) -> Iterator[None]:
+        handlers = {s: signal.getsignal(s) for s in (signal.SIGXFSZ, signal.SIGTERM)}
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limit[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            for signum, handler in handlers.items():
+                signal.signal(signum, handler)
+
+    return limited
 
 
 @pytest.fixture(scope="session")

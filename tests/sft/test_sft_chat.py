@@ -1,14 +1,21 @@
 """``hanlm chat``: one answer, a conversation from a file, a terminal."""
 
+import io
 import json
+import os
+import shutil
+import signal
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from hanlm.artifact import open_artifact
-from hanlm.errors import ConfigError, InputError
+from hanlm.chat import ALPACA_ZH
+from hanlm.errors import ArtifactError, ConfigError, InputError
 from sft.chat import ChatConfig, chat, plan
 
 
@@ -137,6 +144,8 @@ def test_settings_out_of_range_are_refused(tmp_path: Path):
         {"top_p": 0},
         {"max_new_tokens": 0},
         {"prompt": (" ",)},
+        {"prompt": ("\udcff",)},
+        {"system": "\udcff"},
         {"prompt": ("a",), "messages": tmp_path},
     ]
     for changes in bad:
@@ -144,8 +153,158 @@ def test_settings_out_of_range_are_refused(tmp_path: Path):
             ChatConfig(model=tmp_path, **changes)
 
 
+def talk(out: Path, model: Path) -> ChatConfig:
+    return ChatConfig(model=model, out=out, temperature=0, repetition_penalty=1.0, device="cpu")
+
+
+@pytest.mark.fault(13)
+def test_a_typed_line_that_is_not_utf8_is_told_and_its_neighbours_are_answered(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    typed = "一\n".encode() + b"\xe4\xb8\n" + "三\n".encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8"))
+    report = answers(talk(tmp_path / "out", trained / "model"))
+    assert [m["content"] for m in report["messages"]] == ["一", "二", "三", "四四"]
+    assert "not valid UTF-8" in capsys.readouterr().err
+
+
 @pytest.mark.fault(3)
-def test_ctrl_c_in_an_answer_writes_nothing(trained: Path, tmp_path: Path, interrupt: Callable[..., str]):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_an_answer_of_a_talk_keeps_what_was_said_before(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], signum: int
+):
+    from hanlm.cli import main
+    from sft.generate import ChatModel
+
+    typed = iter(["你好", "/new", "一", "三"])
+    answer = ChatModel.answer
+
+    def stopped(model: ChatModel, messages: Any, *args: Any, **options: Any) -> Any:
+        if messages[-1]["content"] == "三":
+            os.kill(os.getpid(), signum)
+        return answer(model, messages, *args, **options)
+
+    monkeypatch.setattr("builtins.input", lambda _prompt="": next(typed))
+    monkeypatch.setattr(ChatModel, "answer", stopped)
+    handler = signal.getsignal(signal.SIGTERM)
+    words = ["--temperature", "0", "--repetition-penalty", "1", "--device", "cpu", "--out", tmp_path / "out"]
+    with pytest.raises(SystemExit) as ended:
+        main(["chat", "--model", str(trained / "model"), *map(str, words)])
+    signal.signal(signal.SIGTERM, handler)
+    assert ended.value.code == 75
+    assert f"hanlm: stopped; what was said before is in {tmp_path / 'out'}" in capsys.readouterr().err
+    open_artifact(tmp_path / "out", "report")
+    held = json.loads((tmp_path / "out" / "chat.json").read_text(encoding="utf-8"))["conversations"]
+    assert [[m["content"] for m in one["messages"]] for one in held] == [["你好", "很好。"], ["一", "二"]]
+
+
+@pytest.mark.fault(3)
+def test_ctrl_c_in_an_answer_to_a_prompt_writes_nothing_because_it_can_be_asked_again(
+    trained: Path, tmp_path: Path, interrupt: Callable[..., str]
+):
     words = ["chat", "--model", trained / "model", "--prompt", "你好", "--device", "cpu", "--out", tmp_path / "out"]
     interrupt("sft.generate.ChatModel.answer", *words)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.fault(4)
+def test_a_full_disk_publishes_no_conversation(
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    full_disk: Callable[[int], AbstractContextManager[None]],
+):
+    from hanlm.cli import main
+
+    words = ["--prompt", "你好", "--max-new-tokens", "2", "--device", "cpu", "--out", str(tmp_path / "out")]
+    with full_disk(100), pytest.raises(SystemExit) as ended:
+        main(["chat", "--model", str(trained / "model"), *words])
+    assert ended.value.code == 2
+    assert "no space left" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.fault(13)
+@pytest.mark.fault(14)
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b'[{"role": "user", "content": "\xff"}]', "not valid JSON"),
+        (b'[{"role": "user", "content": "\\ud800"}]', "lone surrogate"),
+        (b'[{"role": "user", "content": null}]', "not blank"),
+        (b'[{"role": "user"}]', "not blank"),
+        (b"null", "list of at least one"),
+        (b"", "not valid JSON"),
+    ],
+)
+def test_messages_that_cannot_be_asked_are_refused_with_the_reason(
+    tiny_model_folder: Path, tmp_path: Path, raw: bytes, words: str
+):
+    (tmp_path / "messages.json").write_bytes(raw)
+    with pytest.raises(InputError, match=words):
+        plan(ChatConfig(model=tiny_model_folder, messages=tmp_path / "messages.json"))
+
+
+def test_a_missing_file_or_folder_is_named(tiny_model_folder: Path, tmp_path: Path):
+    nowhere = tmp_path / "nowhere"
+    missing: list[dict[str, Any]] = [
+        {"model": nowhere},
+        {"model": tiny_model_folder, "adapter": nowhere},
+        {"model": tiny_model_folder, "messages": nowhere},
+    ]
+    for paths in missing:
+        with pytest.raises(InputError, match="nowhere"):
+            plan(ChatConfig(**paths))
+
+
+def test_a_gpu_that_is_not_there_is_told_in_one_sentence(trained: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match="--device cpu"):
+        chat(ChatConfig(model=trained / "model", prompt=("你好",), device="cuda"))
+
+
+def test_a_model_that_would_run_code_is_never_loaded(unsafe_model: tuple[Path, str]):
+    from sft.generate import ChatModel
+
+    folder, named = unsafe_model
+    with pytest.raises(InputError, match=named):
+        plan(ChatConfig(model=folder))
+    (folder / "chat_template.jinja").write_text(ALPACA_ZH, encoding="utf-8")
+    with pytest.raises(InputError, match=named):
+        ChatModel(folder, device="cpu")
+
+
+@pytest.fixture
+def foreign_adapter(trained: Path, tmp_path: Path) -> Path:
+    """The adapter as PEFT alone would have left it: no manifest, no template of ours."""
+    folder = tmp_path / "adapter"
+    shutil.copytree(trained / "adapter", folder)
+    (folder / "manifest.json").unlink()
+    return folder
+
+
+def test_an_adapter_of_another_tool_answers_on_its_base(foreign_adapter: Path, base_with_report: Path, tmp_path: Path):
+    config = ChatConfig(
+        model=base_with_report,
+        adapter=foreign_adapter,
+        prompt=("你好",),
+        out=tmp_path / "out",
+        temperature=0,
+        repetition_penalty=1.0,
+        device="cpu",
+    )
+    assert answers(config)["messages"][-1]["content"] == "很好。"
+
+
+def test_an_adapter_that_does_not_fit_its_base_is_refused_in_one_sentence(
+    foreign_adapter: Path, base_with_report: Path
+):
+    config = ChatConfig(model=base_with_report, adapter=foreign_adapter, prompt=("你好",), device="cpu")
+    weights = foreign_adapter / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: tensor[:, :-1].contiguous() for name, tensor in tensors.items()}, weights)
+    with pytest.raises(ArtifactError, match="does not fit"):
+        chat(config)
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(ArtifactError, match="does not fit"):
+        chat(config)

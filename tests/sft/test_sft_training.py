@@ -2,12 +2,13 @@
 
 import json
 import os
-import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hanlm.adapters import adapter_base, load_merged
 from hanlm.artifact import open_artifact, work_folder
 from hanlm.errors import ArtifactError, ConfigError, HanLMError, InputError, Interrupted
 from hanlm.models import load_model, load_tokenizer, tokenizer_hash
-from sft.adapter import load_adapter, save_adapter
+from sft.adapter import save_adapter
 from sft.config import SftConfig
 from sft.generate import ChatModel, Sampling
 from sft.train import plan, sft
@@ -72,7 +74,7 @@ def test_the_merged_model_predicts_what_base_and_adapter_do_and_not_what_the_bas
 ):
     ids = list(range(5, 60))
     base = logits(load_model(base_with_report), ids)
-    adapted = logits(load_adapter(load_model(base_with_report), base_with_report, trained / "adapter"), ids)
+    adapted = logits(load_merged(trained / "adapter", base_with_report), ids)
     merged = logits(load_model(trained / "model"), ids)
     assert (merged - adapted).norm() < 1e-4 * (adapted - base).norm()
     check = open_artifact(trained / "model", "model").manifest["merge"]
@@ -135,7 +137,7 @@ def test_trained_rows_of_new_tokens_are_saved_alone_and_merged_and_the_other_row
     assert (after.lm_head.weight.data_ptr() == after.model.embed_tokens.weight.data_ptr()) is tied
     saved = [t for name, t in weights(out).items() if "trainable_tokens" in name]
     assert [t.shape[0] for t in saved] == [before.vocab_size - 200] * (1 if tied else 2)
-    again = load_adapter(load_model(base), base, out / "adapter")
+    again = load_merged(out / "adapter", base)
     torch.testing.assert_close(logits(again, [1, 250, 300]), logits(after, [1, 250, 300]))
 
 
@@ -361,10 +363,13 @@ def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(
 
 @pytest.mark.fault(4)
 def test_a_full_disk_ends_with_one_sentence_and_leaves_the_earlier_result_alone(
-    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    rows_file: Path,
+    tiny_model_folder: Path,
+    config_maker: Any,
+    capsys: pytest.CaptureFixture[str],
+    full_disk: Callable[[int], AbstractContextManager[None]],
 ):
-    import resource
-
     import yaml
 
     from hanlm import cli
@@ -374,17 +379,8 @@ def test_a_full_disk_ends_with_one_sentence_and_leaves_the_earlier_result_alone(
     assert sft(config)
     before = {p: p.read_bytes() for p in config.out.rglob("*") if p.is_file()}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(to_plain(config)))
-    handlers = {s: signal.getsignal(s) for s in (signal.SIGXFSZ, signal.SIGTERM)}
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
-        with pytest.raises(SystemExit) as exit_info:
-            cli.main(["sft", "--config", str(tmp_path / "config.yaml")])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        for signum, handler in handlers.items():
-            signal.signal(signum, handler)
+    with full_disk(20_000), pytest.raises(SystemExit) as exit_info:
+        cli.main(["sft", "--config", str(tmp_path / "config.yaml")])
     assert exit_info.value.code == 2
     assert "no space left" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in config.out.rglob("*") if p.is_file()} == before
@@ -399,7 +395,7 @@ def test_a_flipped_bit_in_an_adapter_is_found_and_its_file_named(trained: Path, 
     raw[-7] ^= 1
     (damaged / "adapter_model.safetensors").write_bytes(raw)
     with pytest.raises(ArtifactError, match=r"adapter_model\.safetensors fails its checksum"):
-        load_adapter(load_model(base_with_report), base_with_report, damaged)
+        adapter_base(damaged, base_with_report)
 
 
 @pytest.mark.fault(20)
@@ -413,37 +409,20 @@ def test_an_adapter_refuses_a_base_with_another_vocabulary_or_other_weights(
         model.lm_head.weight[0, 0] += 1
     model.save_pretrained(str(other))
     with pytest.raises(ArtifactError, match="other weights"):
-        load_adapter(load_model(other), other, trained / "adapter")
+        adapter_base(trained / "adapter", other)
     tokenizer = json.loads((other / "tokenizer.json").read_text())
     tokenizer["model"]["merges"].pop()
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(ArtifactError, match=r"the tokenizer of .*adapter.* is not the tokenizer of .*other.*hanlm sft"):
-        load_adapter(load_model(other), other, trained / "adapter")
+        adapter_base(trained / "adapter", other)
 
 
-class Payload:
-    """Makes a file when unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.path,))
-
-
-@pytest.mark.fault(22)
-def test_a_model_of_pickles_is_refused_and_its_payload_never_runs(
-    tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
+def test_a_model_that_would_run_code_is_refused_before_anything_is_written(
+    unsafe_model: tuple[Path, str], tmp_path: Path, rows_file: Path, config_maker: Any
 ):
-    base = tmp_path / "pickled"
-    shutil.copytree(tiny_model_folder, base)
-    (base / "model.safetensors").unlink()
-    (base / "pytorch_model.bin").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
-    with pytest.raises(InputError, match="pickle"):
-        sft(config_maker(base, rows_file, tmp_path / "out"))
-    with pytest.raises(InputError, match="pickle"):
-        ChatModel(base)
-    assert not (tmp_path / "ran").exists()
+    folder, named = unsafe_model
+    with pytest.raises(InputError, match=named):
+        sft(config_maker(folder, rows_file, tmp_path / "out"))
     assert not work_folder(tmp_path / "out").exists()
 
 
