@@ -6,16 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import batched
-from typing import Any, Final
+from typing import Any
 
+from hanlm.bits import IGNORE
 from hanlm.chat import RenderedIds, render_ids
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
 from hanlm.text import in_valid_split
 from sft.formats import Row
-
-IGNORE: Final = -100
-"""The label that bears no loss, as torch's cross entropy knows it."""
 
 _ROWS_A_BATCH = 256  # the fast tokenizer works on a batch in parallel; larger ones gain nothing
 

@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sft.encode import IGNORE, EncodedRow
+from hanlm.bits import IGNORE
+from sft.encode import EncodedRow
 
 
 def show_rows(rows: Sequence[EncodedRow], tokenizer: Any, console: Console | None = None) -> None:

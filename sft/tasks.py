@@ -13,7 +13,7 @@ from typing import Any
 from hanlm.artifact import publish, refuse_existing
 from hanlm.errors import ConfigError, InputError
 from hanlm.json_lines import numbered_json_lines
-from hanlm.quarantine import MAX_QUARANTINED, Quarantine
+from hanlm.quarantine import MAX_QUARANTINED, Quarantine, kept_quarantine
 from hanlm.records import list_files
 from hanlm.text import content_digest, normalise
 from sft.formats import SUFFIXES
@@ -92,7 +92,7 @@ def tasks(config: TasksConfig) -> Path:
     with publish(
         config.out, kind="dataset", config=config, inputs=inputs, seed=config.seed, overwrite=config.overwrite
     ) as draft:
-        with Quarantine(draft.work / "quarantine.jsonl") as quarantine:  # survives a failure, for the user to read
+        with kept_quarantine(draft) as quarantine:
             labels = list(templates[0].labels)
             train = _labelled(config.train, labels, config, quarantine)
             heldout = _labelled(config.heldout, labels, config, quarantine)

@@ -14,6 +14,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trl import SFTConfig as TrlConfig
 from trl import SFTTrainer
 
+from hanlm.bits import IGNORE
 from hanlm.devices import resolve_dtype
 from hanlm.log import Metrics, Progress
 from hanlm.signals import StopRequest
@@ -21,7 +22,7 @@ from sft.adapter import lora_settings
 from sft.budget import Budget, lr_factor
 from sft.checkpoints import seal_checkpoint
 from sft.config import SftConfig
-from sft.encode import IGNORE, EncodedRow
+from sft.encode import EncodedRow
 
 # ruff: noqa: ARG002 - the signatures of the callback are those of transformers
 

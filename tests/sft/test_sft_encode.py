@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from hanlm.bits import IGNORE
 from hanlm.chat import ALPACA_ZH
 from hanlm.errors import InputError
 from hanlm.models import load_tokenizer
 from hanlm.quarantine import Quarantine
-from sft.encode import IGNORE, Encoded, encode, require_rows
+from sft.encode import Encoded, encode, require_rows
 from sft.formats import read_rows
 
 TURNS = [

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ def test_the_seed_decides_everything(templates: Path, tmp_path: Path):
     assert texts[0] == texts[1] != texts[2]
 
 
+@pytest.mark.fault(13)
 @pytest.mark.fault(14)
 def test_rows_without_a_known_label_are_set_aside_and_too_many_fail(templates: Path, tmp_path: Path):
     path = labelled(tmp_path / "t.jsonl", {"positive": ["好"], "negative": ["差"], "neutral": ["中"]})
@@ -114,9 +116,43 @@ def test_rows_without_a_known_label_are_set_aside_and_too_many_fail(templates: P
     config = TasksConfig(templates=templates, train=(path,), out=tmp_path / "out", max_quarantined=0.9)
     counts = open_artifact(tasks(config), "dataset").manifest["counts"]
     assert counts["quarantined"] == {"unknown_label": 1, "invalid_utf8": 1, "blank_text": 1, "missing_field": 1}
+    assert len(read(tmp_path / "out" / "quarantine.jsonl")) == 4
+    strict = TasksConfig(templates=templates, train=(path,), out=tmp_path / "strict")
     with pytest.raises(InputError, match="unknown_label: 1"):
-        tasks(TasksConfig(templates=templates, train=(path,), out=tmp_path / "strict"))
-    assert not (tmp_path / "strict").exists()
+        tasks(strict)
+    assert not strict.out.exists()
+    assert len(read(tmp_path / "strict.work" / "quarantine.jsonl")) == 4
+    labelled(path, {"positive": ["好"], "negative": ["差"]})
+    assert not (tasks(strict) / "quarantine.jsonl").exists()
+
+
+@pytest.mark.parametrize("missing", ["templates", "train", "heldout"])
+def test_a_missing_file_is_named_before_anything_is_written(templates: Path, tmp_path: Path, missing: str):
+    train = labelled(tmp_path / "t.jsonl", {"positive": ["好"], "negative": ["差"]})
+    paths: dict[str, Any] = {"templates": templates, "train": (train,), "heldout": (train,)}
+    nowhere = tmp_path / "nowhere"
+    paths[missing] = nowhere if missing == "templates" else (nowhere,)
+    with pytest.raises(InputError, match="nowhere"):
+        tasks(TasksConfig(out=tmp_path / "out", **paths))
+    assert not (tmp_path / "out.work").exists()
+
+
+@pytest.mark.fault(4)
+def test_a_full_disk_publishes_no_tasks(
+    templates: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    full_disk: Callable[[int], AbstractContextManager[None]],
+):
+    from hanlm.cli import main
+
+    train = labelled(tmp_path / "t.jsonl", {"positive": numbered("好", 500), "negative": numbered("差", 500)})
+    words = ["tasks", "--templates", templates, "--train", train, "--out", tmp_path / "out"]
+    with full_disk(10_000), pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert ended.value.code == 2
+    assert "no space left" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_label_without_texts_is_an_error(templates: Path, tmp_path: Path):
