@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from eval.candidates import Candidate, find_candidates
 from eval.choice_tasks import ChoiceRow, PromptForm
 from hanlm.artifact import publish, refuse_existing
+from hanlm.config import NamedPath
 from hanlm.devices import Device, Precision
 from hanlm.errors import ConfigError, Interrupted
 from hanlm.log import progress
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class BenchConfig:
     """Score multiple-choice tasks by likelihood."""
 
-    model: list[str]
+    model: list[NamedPath]
     """Model folders or LoRA adapters, each DIR or NAME=DIR."""
     task: list[Path]
     """JSON lines of {prompt or messages, choices, label, group}, or folders of them."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eval.sampling import split_name
 from hanlm.adapters import adapter_base, is_adapter, load_merged
 from hanlm.artifact import open_artifact, read_manifest
+from hanlm.config import split_named_path
 from hanlm.devices import Device, Precision, resolve_device, resolve_dtype
 from hanlm.errors import ConfigError
 from hanlm.models import check_model_folder, load_model, load_tokenizer, read_config, tokenizer_hash
@@ -82,7 +82,7 @@ def resolve_batch_tokens(batch_tokens: int | None, device: Device) -> int:
 
 
 def _candidate(entry: str, base: Path | None) -> Candidate:
-    name, path = split_name(entry)
+    name, path = split_named_path(entry)
     home = path
     if is_adapter(path):
         _verify(path, "adapter")

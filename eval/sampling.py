@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import Path
 
+from hanlm.config import split_named_path
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document, TxtUnit, read_documents
@@ -106,17 +106,9 @@ def sample_documents(documents: Iterable[Document], limits: SampleLimits) -> Sam
 def read_data(data: Sequence[str], quarantine: Quarantine, *, txt_unit: TxtUnit) -> Iterable[Document]:
     """Yield the documents of every ``PATH`` or ``DOMAIN=PATH``; of a corpus artifact its held-out split."""
     for entry in data:
-        domain, path = split_name(entry)
+        domain, path = split_named_path(entry)
         for document in read_documents([path], quarantine, txt_unit=txt_unit, split="valid"):
             yield document if domain is None else replace(document, domain=domain)
-
-
-def split_name(entry: str) -> tuple[str | None, Path]:
-    """Return the name, if one is given, and the path of ``NAME=PATH`` or ``PATH``; an existing path is taken whole."""
-    name, equals, rest = entry.partition("=")
-    if not equals or not name or "/" in name or Path(entry).exists():
-        return None, Path(entry)
-    return name, Path(rest)
 
 
 def documents_hash(texts: Iterable[str]) -> str:

@@ -19,11 +19,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hanlm.errors import ArtifactError, InputError
+from hanlm.errors import ArtifactError, ConfigError, InputError
+from hanlm.locks import exclusive
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"
+"""In OUT.work, while a process writes there."""
 SCHEMA_VERSION = 1
 KINDS = ("corpus", "dataset", "tokenizer", "tokens", "model", "adapter", "sft", "gguf", "report")
+
+_held: set[Path] = set()
+"""Working folders that this process holds."""
 
 _VERSIONED = ("hanlm", "torch", "transformers", "tokenizers", "sentencepiece", "megatron-core", "peft", "trl")
 
@@ -64,12 +70,44 @@ def refuse_existing(out: Path, overwrite: bool) -> None:
 
     ``overwrite`` permits replacing an artifact, but never a folder that HanLM did not write.
     """
+    if out.name in ("", ".."):
+        raise ConfigError(f"expected --out to name a new folder, got {str(out)!r}; pass a path that ends in its name.")
+    if out.is_mount():
+        raise ArtifactError(f"{out} is a mount point, which no rename can replace; choose a folder inside it as --out.")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / MANIFEST).is_file():
         raise ArtifactError(f"{out} exists and is not an artifact of HanLM; choose another --out or remove it.")
     if not overwrite:
         raise ArtifactError(f"{out} already holds a finished artifact; pass --overwrite or choose another --out.")
+
+
+@contextmanager
+def hold(out: Path) -> Generator[Path]:
+    """Keep every other process from writing ``out`` or its work; may be nested within one process.
+
+    Yields:
+        ``OUT.work``, which exists.
+
+    Raises:
+        ArtifactError: If another process is writing there.
+    """
+    work = work_folder(out)
+    key = work.resolve()
+    if key in _held:
+        yield work
+        return
+    with exclusive(work / LOCK, str(out)):
+        _held.add(key)
+        try:
+            if not out.exists() and (old := _old(out)).is_dir():
+                old.rename(out)  # a kill came between the two renames of a replacement
+            yield work
+        finally:
+            _held.discard(key)
+            (work / LOCK).unlink(missing_ok=True)
+            if work.is_dir() and not any(work.iterdir()):
+                work.rmdir()
 
 
 @contextmanager
@@ -94,35 +132,34 @@ def publish(
     """
     assert kind in KINDS, kind
     refuse_existing(out, overwrite)
-    work = work_folder(out)
-    draft = Draft(folder=work / "result", work=work, tokenizer_hash=tokenizer_hash)
-    shutil.rmtree(draft.folder, ignore_errors=True)
-    draft.folder.mkdir(parents=True)
-    started, clock = datetime.now(UTC), time.monotonic()
-    try:
-        input_hashes = {name: {"path": str(p), "hash": fingerprint(p)} for name, p in (inputs or {}).items()}
-        yield draft
-        manifest = {
-            "kind": kind,
-            "schema_version": SCHEMA_VERSION,
-            "config": to_plain(config),
-            "inputs": input_hashes,
-            "tokenizer_hash": draft.tokenizer_hash,
-            "versions": package_versions(),
-            "seed": seed,
-            "started_at": started.isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - clock, 3),
-            **draft.extra,
-        }
-        seal(draft.folder, manifest)
-        _replace(draft.folder, out)
-    except BaseException:
+    with hold(out) as work:
+        refuse_existing(out, overwrite)  # again: an old result may have been put back
+        draft = Draft(folder=work / "result", work=work, tokenizer_hash=tokenizer_hash)
         shutil.rmtree(draft.folder, ignore_errors=True)
-        if work.is_dir() and not any(work.iterdir()):
-            work.rmdir()
-        raise
-    if not keep_work:
-        shutil.rmtree(work, ignore_errors=True)
+        draft.folder.mkdir()
+        started, clock = datetime.now(UTC), time.monotonic()
+        try:
+            input_hashes = {name: {"path": str(p), "hash": fingerprint(p)} for name, p in (inputs or {}).items()}
+            yield draft
+            manifest = {
+                "kind": kind,
+                "schema_version": SCHEMA_VERSION,
+                "config": to_plain(config),
+                "inputs": input_hashes,
+                "tokenizer_hash": draft.tokenizer_hash,
+                "versions": package_versions(),
+                "seed": seed,
+                "started_at": started.isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - clock, 3),
+                **draft.extra,
+            }
+            seal(draft.folder, manifest)
+        except BaseException:
+            shutil.rmtree(draft.folder, ignore_errors=True)
+            raise
+        _replace(draft.folder, out)
+        if not keep_work:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -130,7 +167,7 @@ def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
     files = {
         str(p.relative_to(folder)): {"sha256": _sha256(p), "num_bytes": p.stat().st_size}
         for p in sorted(folder.rglob("*"))
-        if p.is_file() and p.name != MANIFEST
+        if p.is_file() and p != folder / MANIFEST
     }
     for name in files:
         (folder / name).chmod(0o644)  # transformers leaves weights at 0600, which nobody else could read
@@ -262,13 +299,28 @@ def _verify(path: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _replace(folder: Path, out: Path) -> None:
-    old = out.with_name(out.name + ".old")
+    """Put a sealed folder in the place of ``out``; whatever fails, both the old and the new one stay whole."""
+    old = _old(out)
     shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    folder.rename(out)
+    try:
+        if out.exists():
+            out.rename(old)
+        folder.rename(out)
+    except BaseException as error:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        if isinstance(error, OSError):
+            raise ArtifactError(
+                f"{out} could not be put in place ({error.strerror}); the finished result is kept in {folder}: "
+                "mend the cause and move it there."
+            ) from error
+        raise
     fsync(out.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(out: Path) -> Path:
+    return out.with_name(out.name + ".old")
 
 
 def _sha256(path: Path) -> str:

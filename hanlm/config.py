@@ -8,6 +8,9 @@ from typing import Any, get_args, get_type_hints
 
 from hanlm.errors import ConfigError, InputError
 
+type NamedPath = str
+"""A path, or ``NAME=PATH``."""
+
 
 def read_config_file(path: Path, config_type: type) -> dict[str, Any]:
     """Return the mapping that a YAML file holds, its keys written with underscores.
@@ -48,6 +51,37 @@ def check_keys(data: Mapping[str, Any], config_type: type, where: str) -> None:
             for part in value if isinstance(value, list) else [value]:  # pyright: ignore[reportUnknownVariableType]
                 if isinstance(part, dict):
                     check_keys(part, nested, f"{where}, {key}")  # pyright: ignore[reportUnknownArgumentType]
+
+
+def paths_in(data: Mapping[str, Any], config_type: type) -> list[str]:
+    """Return the paths that a configuration names, by the types of its fields: ``Path`` and ``NamedPath``."""
+    hints = get_type_hints(config_type)
+    return [path for key, value in data.items() for path in _paths_of(value, hints[key])]
+
+
+def _paths_of(value: Any, hint: Any) -> list[str]:
+    if isinstance(value, list):
+        return [path for part in value for path in _paths_of(part, hint)]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, Mapping):
+        nested = _dataclasses_in(hint)
+        return paths_in(value, nested[0]) if nested else []  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(value, str) or not value:
+        return []
+    if _mentions(hint, NamedPath):
+        return [str(split_named_path(value)[1])]
+    return [value] if _mentions(hint, Path) else []
+
+
+def split_named_path(entry: str) -> tuple[str | None, Path]:
+    """Return the name, if one is given, and the path of ``NAME=PATH`` or ``PATH``; an existing path is taken whole."""
+    name, equals, rest = entry.partition("=")
+    if not equals or not name or "/" in name or Path(entry).exists():
+        return None, Path(entry)
+    return name, Path(rest)
+
+
+def _mentions(hint: Any, wanted: Any) -> bool:
+    return hint is wanted or any(_mentions(arg, wanted) for arg in get_args(hint))
 
 
 def unknown_key(key: str, known: Iterable[str], where: str) -> str:

@@ -5,9 +5,11 @@ import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from hanlm.artifact import replace_text
 from hanlm.errors import ConfigError
 
 REPORTERS = ("tensorboard",)
@@ -81,22 +83,26 @@ class Metrics:
     Args:
         folder: Holds ``metrics.jsonl`` (appended, so a resumed run continues it) and the trackers' files.
         report_to: Names out of ``REPORTERS``.
+        resumed_after: The last step of an earlier run that counts; what it wrote after that is dropped.
 
     Raises:
         ConfigError: If a tracker is unknown or not installed.
     """
 
-    def __init__(self, folder: Path, report_to: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, report_to: Sequence[str] = (), *, resumed_after: int | None = None) -> None:
         if unknown := set(report_to) - set(REPORTERS):
             raise ConfigError(f"report_to knows {', '.join(REPORTERS)}; got {', '.join(sorted(unknown))}.")
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
+        if resumed_after is not None:
+            drop_metrics_after(self.path, resumed_after)
         self._file = self.path.open("a", encoding="utf-8")
-        self._board: Any = _tensorboard(folder / "tensorboard") if "tensorboard" in report_to else None
+        self._board: Any = _tensorboard(folder / "tensorboard", resumed_after) if "tensorboard" in report_to else None
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Record the values of one step."""
-        self._file.write(json.dumps({"step": step, **values}, ensure_ascii=False) + "\n")
+        """Record the values of one step; JSON has no NaN, so one becomes null."""
+        plain = {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in values.items()}
+        self._file.write(json.dumps({"step": step, **plain}, ensure_ascii=False, allow_nan=False) + "\n")
         self._file.flush()
         if self._board is not None:
             for name, value in values.items():
@@ -120,12 +126,12 @@ def drop_metrics_after(path: Path, step: int) -> None:
                     kept.append(line)
             except (ValueError, KeyError):
                 continue  # the last line of a killed run may be cut in the middle
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        replace_text(path, "".join(line + "\n" for line in kept))
 
 
-def _tensorboard(folder: Path) -> Any:
+def _tensorboard(folder: Path, resumed_after: int | None) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ConfigError("report_to tensorboard needs the package: pip install 'hanlm[tensorboard]'.") from error
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=None if resumed_after is None else resumed_after + 1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hanlm import __version__
 
+_SOURCES = (".py", ".css", ".js")
 _PACKAGES = ("hanlm", "tokenizer", "corpora", "pretrain", "sft", "eval")
 
 
@@ -17,6 +18,6 @@ def source_hash() -> str:
         return __version__
     total = sha256()
     for package in _PACKAGES:
-        for path in sorted((root / package).rglob("*.py")):
+        for path in sorted(p for p in (root / package).rglob("*") if p.suffix in _SOURCES):
             total.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
     return f"{__version__}+{total.hexdigest()[:16]}"

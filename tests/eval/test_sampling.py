@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eval.sampling import SampleLimits, num_bytes, read_data, sample_documents, split_name
+from eval.sampling import SampleLimits, num_bytes, read_data, sample_documents
+from hanlm.config import split_named_path
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document
@@ -85,5 +86,5 @@ def test_data_may_be_given_a_domain(tmp_path: Path):
 def test_a_path_with_an_equals_sign_is_a_path(tmp_path: Path):
     odd = tmp_path / "a=b"
     odd.mkdir()
-    assert split_name(str(odd)) == (None, odd)
-    assert split_name("name=some/dir") == ("name", Path("some/dir"))
+    assert split_named_path(str(odd)) == (None, odd)
+    assert split_named_path("name=some/dir") == ("name", Path("some/dir"))

@@ -2,12 +2,23 @@
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from hanlm.artifact import MANIFEST, fingerprint, open_artifact, publish, read_manifest, work_folder
-from hanlm.errors import ArtifactError, InputError
+from hanlm.artifact import (
+    MANIFEST,
+    fingerprint,
+    hold,
+    open_artifact,
+    publish,
+    read_manifest,
+    refuse_existing,
+    work_folder,
+)
+from hanlm.errors import ArtifactError, ConfigError, InputError
 
 
 def write(out: Path, text: str = "hello", **options: object) -> None:
@@ -117,3 +128,87 @@ def test_inputs_are_recorded_by_hash(tmp_path: Path):
     write(tmp_path / "out", inputs={"input": source})
     manifest = json.loads((tmp_path / "out" / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["inputs"]["input"] == {"path": str(source), "hash": fingerprint(source)}
+
+
+def text_of(out: Path) -> str:
+    return (open_artifact(out, "corpus").path / "part.txt").read_text(encoding="utf-8")
+
+
+def test_another_process_that_writes_the_same_output_is_refused_until_the_first_ends(tmp_path: Path):
+    script = (
+        "import sys; from pathlib import Path; from hanlm.artifact import publish\n"
+        "with publish(Path(sys.argv[1]), kind='corpus', config={}) as draft:\n"
+        "    (draft.folder / 'part.txt').write_text('first'); print('writing', flush=True); sys.stdin.read()\n"
+    )
+    argv = [sys.executable, "-c", script, str(tmp_path / "out")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "writing\n"
+        with pytest.raises(ArtifactError, match="out is being written by another hanlm process"):
+            write(tmp_path / "out", "second")
+        first.communicate("")
+    assert first.returncode == 0
+    assert text_of(tmp_path / "out") == "first"
+    write(tmp_path / "out", "second", overwrite=True)
+    assert text_of(tmp_path / "out") == "second"
+
+
+def test_a_killed_holder_keeps_nobody_out_and_one_process_may_hold_twice(tmp_path: Path):
+    work = work_folder(tmp_path / "out")
+    work.mkdir()
+    (work / ".lock").write_text("")
+    with hold(tmp_path / "out"):
+        write(tmp_path / "out")
+    assert text_of(tmp_path / "out") == "hello"
+    assert not work.exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EBUSY, "Device or resource busy")])
+def test_whatever_stops_a_replacement_the_old_result_and_the_new_one_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+):
+    out = tmp_path / "out"
+    write(out, "old")
+    rename = Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if path.name == "result":
+            raise error
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else ArtifactError):
+            write(out, "new", overwrite=True)
+    assert text_of(out) == "old"
+    assert text_of(work_folder(out) / "result") == "new"
+    write(out, "newer", overwrite=True)
+    assert text_of(out) == "newer"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path):
+    out = tmp_path / "out"
+    write(out, "old")
+    out.rename(tmp_path / "out.old")
+    with pytest.raises(RuntimeError), publish(out, kind="corpus", config={}, overwrite=True):
+        raise RuntimeError
+    assert text_of(out) == "old"
+
+
+@pytest.mark.parametrize(
+    ("out", "word"), [(Path(), "name a new folder"), (Path(".."), "new folder"), (Path("/proc"), "mount point")]
+)
+def test_places_that_no_rename_can_replace_are_refused(out: Path, word: str):
+    with pytest.raises((ArtifactError, ConfigError), match=word):
+        refuse_existing(out, True)
+
+
+@pytest.mark.fault(6)
+def test_the_manifest_of_a_nested_artifact_is_under_the_outer_ones_checksums(tmp_path: Path):
+    with publish(tmp_path / "out", kind="sft", config={}) as draft:
+        write(draft.folder / "inner")
+    inner = tmp_path / "out" / "inner" / MANIFEST
+    inner.write_text(inner.read_text(encoding="utf-8").replace('"a": 1', '"a": 2'), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="checksum"):
+        open_artifact(tmp_path / "out", "sft")

@@ -12,7 +12,9 @@ import pytest
 
 from hanlm.artifact import open_artifact
 from hanlm.errors import ConfigError, HanLMError, InputError
-from hanlm.recipe import RunConfig, plan, read_recipe, run
+from hanlm.locks import exclusive
+from hanlm.recipe import RunConfig, plan, run
+from hanlm.recipe_file import read_recipe
 
 RECIPE = """
 description: two corpora, the second made from the first
@@ -65,9 +67,20 @@ def test_a_finished_stage_is_skipped_and_a_changed_one_is_redone_with_what_depen
     assert not any("skipped" in line for line in plan(changed))
 
 
-def test_a_damaged_result_is_made_again(recipe: Path, tmp_path: Path):
+@pytest.mark.fault(6)
+def test_a_damaged_result_is_made_again_and_what_depends_on_it_is_not(recipe: Path, tmp_path: Path):
     config = RunConfig(recipe=str(recipe), out=tmp_path / "out")
     run(config)
+    before = stages_run(config.out)
+    (part,) = (config.out / "first").glob("train-*")
+    damaged = bytearray(part.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    part.write_bytes(damaged)
+    run(config)
+    assert open_artifact(config.out / "first", "corpus")
+    after = stages_run(config.out)
+    assert after["first"] != before["first"]
+    assert after["second"] == before["second"]
     (config.out / "second" / "manifest.json").unlink()
     assert ["skipped" in line for line in plan(config)] == [True, False]
 
@@ -92,22 +105,27 @@ def test_a_failing_stage_stops_the_run_and_keeps_what_is_finished(recipe: Path, 
         ("stages: {a: {command: corpus build, with: {inputt: [x]}}}", ConfigError, "did you mean 'input'"),
         ('stages: {a: {command: corpus build, with: {input: ["${b}"]}}}', ConfigError, "no earlier stage"),
         ("stages: [", ConfigError, "not valid YAML"),
+        ("stages: {a: {command: corpus build, with: [x]}}", ConfigError, "expected `with` to hold"),
+        ("stages: {a: {command: corpus build, processes: two}}", ConfigError, "expected `processes` of 1 or more"),
+        ("stages: {1: {command: corpus build}}", ConfigError, "a stage's name is a word"),
+        ("stages: {logs: {command: corpus build}}", ConfigError, "none of run, recipe, logs"),
+        ("stages: {../x: {command: corpus build}}", ConfigError, "a stage's name is a word"),
     ],
 )
 def test_a_wrong_recipe_is_refused_before_anything_runs(tmp_path: Path, text: str, error: type[HanLMError], words: str):
     path = tmp_path / "bad.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(error, match=words):
-        read_recipe(RunConfig(recipe=str(path), out=tmp_path / "out"))
+        read_recipe(str(path), tmp_path / "out")
 
 
 def test_an_unknown_recipe_names_those_that_are_shipped(tmp_path: Path):
     with pytest.raises(InputError, match="demo"):
-        read_recipe(RunConfig(recipe="nonsense", out=tmp_path))
+        read_recipe("nonsense", tmp_path)
 
 
 def test_the_shipped_recipes_are_valid(tmp_path: Path):
-    stages = read_recipe(RunConfig(recipe="demo", out=tmp_path))
+    stages = read_recipe("demo", tmp_path)
     assert {"extended", "pretrained", "control", "ppl", "report"} <= set(stages)
 
 
@@ -129,8 +147,70 @@ def test_a_signal_stops_the_run_with_code_75_and_the_same_command_goes_on(recipe
 
 
 def test_two_runs_never_write_into_one_folder(recipe: Path, tmp_path: Path):
-    from hanlm.recipe import _Lock  # pyright: ignore[reportPrivateUsage]
+    held = exclusive(tmp_path / "out" / ".lock", "it")
+    with held, pytest.raises(HanLMError, match="another hanlm process"):
+        run(RunConfig(recipe=str(recipe), out=tmp_path / "out"))
 
+
+@pytest.mark.parametrize("entry", ["source.jsonl", "."])
+def test_an_input_beside_the_working_directory_is_watched_too(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str
+):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    source = (tmp_path / "source.jsonl").rename(folder / "source.jsonl")
+    recipe.write_text(RECIPE.replace("SOURCE", entry), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    config = RunConfig(recipe=str(recipe), out=tmp_path / "out")
+    run(config)
+    assert all("skipped" in line for line in plan(config))
+    source.write_text(source.read_text(encoding="utf-8").replace("抽屉", "柜子"), encoding="utf-8")
+    assert not any("skipped" in line for line in plan(config))
+
+
+def test_inputs_are_the_paths_of_a_configuration_by_the_types_of_its_fields(tmp_path: Path):
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "stages:\n"
+        "  a: {command: corpus build, with: {input: [x.txt], domain: x.txt}}\n"
+        '  b: {command: ppl, with: {model: ["one=${a}", plain], data: ["zh=dir/y=z.txt"], precision: auto}}\n'
+        '  c: {command: report, with: {run: "${run}"}}\n',
+        encoding="utf-8",
+    )
+    stages = read_recipe(str(path), tmp_path / "out")
+    a, b = str(tmp_path / "out" / "a"), str(tmp_path / "out" / "b")
+    assert stages["a"].inputs == ("x.txt",)
+    assert stages["b"].inputs == (a, "plain", "dir/y=z.txt")
+    assert stages["c"].inputs == (a, b)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("a.lang=[1", "not valid YAML"),
+        ("a.lang.x=1", "expected a.lang to hold keys, got 'zh'"),
+        ("a=1", "--set takes"),
+        ("b.lang=1", "--set takes"),
+        ("a.=1", "--set takes"),
+        ("a.langg=en", "unknown key 'langg'"),
+    ],
+)
+def test_a_wrong_change_is_named(tmp_path: Path, change: str, words: str):
+    path = tmp_path / "r.yaml"
+    path.write_text("stages: {a: {command: corpus build, with: {input: [x], lang: zh}}}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=words):
+        read_recipe(str(path), tmp_path / "out", [change])
+
+
+def test_a_change_needs_no_configuration_to_be_there(tmp_path: Path):
+    path = tmp_path / "r.yaml"
+    path.write_text("stages: {a: {command: corpus build, with: }}", encoding="utf-8")
+    assert read_recipe(str(path), tmp_path, ["a.lang=en", "a.input=[x]"])["a"].with_ == {"lang": "en", "input": ["x"]}
+
+
+@pytest.mark.parametrize("state", ["[]", "{", '{"stages": []}'])
+def test_a_corrupt_memory_of_the_run_is_named(recipe: Path, tmp_path: Path, state: str):
     (tmp_path / "out").mkdir()
-    with _Lock(tmp_path / "out"), pytest.raises(HanLMError, match="another hanlm run"):
+    (tmp_path / "out" / "run.json").write_text(state)
+    with pytest.raises(InputError, match=r"run\.json is corrupt"):
         run(RunConfig(recipe=str(recipe), out=tmp_path / "out"))

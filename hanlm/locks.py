@@ -1,0 +1,39 @@
+"""Locks that keep two processes from writing one place."""
+
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from hanlm.errors import ArtifactError
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Generator[IO[str]]:
+    """Hold the lock file ``path``; the kernel lets it go when the last process that has it open ends.
+
+    Args:
+        path: Created where missing; its holder may delete it.
+        what: What is locked, for the sentence.
+
+    Raises:
+        ArtifactError: If another process holds it.
+    """
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("w")
+        except FileNotFoundError:  # its holder finished, and took the folder away, between the two lines above
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise ArtifactError(f"{what} is being written by another hanlm process; wait for it or stop it.") from None
+        if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+            break
+        file.close()  # the holder deleted the file we waited on: lock the new one
+    with file:
+        yield file
