@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -163,6 +164,28 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         assert "Traceback" not in said
         assert said.splitlines()[-1].startswith("hanlm: ")
         assert "run the same command again" in said.splitlines()[-1]
+        return said
+
+    return run
+
+
+@pytest.fixture
+def full_disk(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Type a command while no file may grow beyond some size: it says one sentence and leaves with 2."""
+    from hanlm.cli import main
+
+    def run(num_bytes: int, *words: object) -> str:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+        try:
+            with pytest.raises(SystemExit) as stopped:
+                main([str(word) for word in words])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        said = capsys.readouterr().err
+        assert stopped.value.code == 2, said
+        assert "Traceback" not in said
+        assert said.splitlines()[-1].startswith("hanlm: no space left")
         return said
 
     return run

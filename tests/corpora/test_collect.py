@@ -149,3 +149,14 @@ def test_ctrl_c_on_a_terminal_reaches_every_process_and_still_ends_in_one_senten
     assert "run the same command again" in said
     assert not out.exists()
     assert not (tmp_path / "out.work/result").exists()
+
+
+@pytest.mark.fault(4)
+def test_a_full_disk_costs_nothing_that_was_there(tmp_path: Path, full_disk: Callable[..., str]):
+    package, out = Path(sys.modules["_pytest"].__path__[0]), tmp_path / "out"
+    earlier = (collect(CollectConfig("python-docstrings", out=out, packages=package)) / "docs.jsonl").read_bytes()
+    full_disk(
+        len(earlier) // 2, "corpus", "collect", "python-docstrings", "--packages", package, "--out", out, "--overwrite"
+    )
+    assert (out / "docs.jsonl").read_bytes() == earlier
+    assert not (tmp_path / "out.work" / "result").exists()
