@@ -1,5 +1,6 @@
 """``hanlm corpus build``: raw text in, one clean, deduplicated, split corpus out."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +9,9 @@ from cyclopts import Parameter
 
 from hanlm.artifact import publish, refuse_existing
 from hanlm.errors import ConfigError
+from hanlm.log import say
 from hanlm.quarantine import MAX_QUARANTINED, kept_quarantine
-from hanlm.records import TxtUnit, list_files
+from hanlm.records import TxtUnit, list_files, passed_over
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +96,8 @@ def plan(config: BuildConfig) -> list[str]:
         files = list_files([source.path])
         megabytes = sum(file.stat().st_size for file in files) / 1e6
         lines.append(f"would read {len(files)} files, {megabytes:.1f} MB, from {source.path}")
+        if left := passed_over([source.path]):
+            lines.append(f"would pass over files of {source.path} that are no text: {_listed(left)}")
     if config.exclude:
         lines.append(f"would leave out the texts of {len(list_files(config.exclude))} files")
     return [*lines, f"would write the corpus {config.out}"]
@@ -116,5 +120,12 @@ def build(config: BuildConfig) -> Path:
     with publish(config.out, kind="corpus", config=config, inputs=inputs, overwrite=config.overwrite) as draft:
         with kept_quarantine(draft) as quarantine:
             funnel = write_corpus(config, sources, draft.folder, quarantine)
-        draft.record(**funnel.manifest_keys())
+        left = passed_over([source.path for source in sources])
+        draft.record(**funnel.manifest_keys(), files_passed_over=dict(left))
+    if left:
+        say(f"passed over files that are no text: {_listed(left)}")
     return config.out
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{reason}: {count}" for reason, count in counts.most_common())

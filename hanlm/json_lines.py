@@ -37,7 +37,7 @@ def numbered_json_lines(
     path: Path, quarantine: Quarantine, required: Sequence[str] = ("text",)
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) as ``read_json_lines`` does."""
-    if path.name.endswith(_WHOLE_SUFFIXES) and not _holds_lines(path):
+    if path.name.lower().endswith(_WHOLE_SUFFIXES) and not _holds_lines(path):
         yield from _json_whole(path, quarantine, required)
         return
     with open_stream(path) as stream:

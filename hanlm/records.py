@@ -5,6 +5,7 @@ record it meets to ``num_seen``. Reasons: ``invalid_utf8``, ``malformed_json``, 
 ``missing_field``, ``null_field``, ``wrong_type``, ``lone_surrogate``, ``too_long``.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,25 @@ def list_files(paths: Sequence[Path], suffixes: Sequence[str] = DOCUMENT_SUFFIXE
     return [file for path in paths for file in _files_of(path, tuple(suffixes))]
 
 
+def passed_over(paths: Sequence[Path], suffixes: Sequence[str] = DOCUMENT_SUFFIXES) -> Counter[str]:
+    """Return why files of the folders named are not read: by ending, ``empty``, or ``linked folder``; how many of each.
+
+    Hidden files and what HanLM itself wrote are no data, and not counted.
+    """
+    counts: Counter[str] = Counter()
+    for folder in (path for path in paths if path.is_dir() and read_manifest(path) is None):
+        for file in folder.rglob("*"):
+            if (file.is_dir() and not file.is_symlink()) or not _is_visible(file.relative_to(folder)):
+                continue
+            if file.is_dir():
+                counts["linked folder"] += 1
+            elif not file.name.lower().endswith(tuple(suffixes)):
+                counts[file.suffix.lower() or "no ending"] += 1
+            elif not file.stat().st_size:
+                counts["empty"] += 1
+    return counts
+
+
 def read_documents(
     paths: Sequence[Path],
     quarantine: Quarantine,
@@ -85,12 +105,14 @@ def read_documents(
     """
     for path in paths:
         for file in _document_files(path, split):
-            if file.name.endswith(JSON_SUFFIXES + PARQUET_SUFFIXES):
-                yield from _record_documents(file, quarantine, domain or "default", lang or "")
+            # Within its folder: two files may have one name, and an id should tell them apart.
+            source = file.relative_to(path).as_posix() if file != path else file.name
+            if file.name.lower().endswith(JSON_SUFFIXES + PARQUET_SUFFIXES):
+                yield from _record_documents(file, source, quarantine, domain or "default", lang or "")
             else:
                 for number, text in read_texts(file, quarantine, txt_unit):
-                    name = file.name if txt_unit == "file" else f"{file.name}:{number}"
-                    yield Document(name, text, domain or "default", lang or "", file.name, "")
+                    name = source if txt_unit == "file" else f"{source}:{number}"
+                    yield Document(name, text, domain or "default", lang or "", source, "")
 
 
 def _files_of(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -103,7 +125,7 @@ def _files_of(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
         return files
     if not path.is_file():
         raise InputError(f"{path} does not exist; check the path.")
-    if not path.name.endswith(suffixes):
+    if not path.name.lower().endswith(suffixes):
         raise InputError(f"expected a file ending in {known}, got {path}; convert or rename it.")
     if not path.stat().st_size:
         raise InputError(f"{path} is empty; expected at least one record.")
@@ -111,8 +133,12 @@ def _files_of(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def _is_data(relative: Path, suffixes: tuple[str, ...]) -> bool:
-    skipped = any(part.startswith(".") or part.endswith(".work") for part in relative.parts)
-    return not skipped and relative.name not in _NOT_DATA and relative.name.endswith(suffixes)
+    return _is_visible(relative) and relative.name.lower().endswith(suffixes)
+
+
+def _is_visible(relative: Path) -> bool:
+    hidden = any(part.startswith(".") or part.endswith(".work") for part in relative.parts)
+    return not hidden and relative.name not in _NOT_DATA
 
 
 def _document_files(path: Path, split: str) -> list[Path]:
@@ -130,9 +156,9 @@ def _document_files(path: Path, split: str) -> list[Path]:
     return files
 
 
-def _record_documents(path: Path, quarantine: Quarantine, domain: str, lang: str) -> Iterator[Document]:
-    stem = path.name.partition(".")[0]
-    rows = numbered_parquet_rows if path.name.endswith(PARQUET_SUFFIXES) else numbered_json_lines
+def _record_documents(path: Path, source: str, quarantine: Quarantine, domain: str, lang: str) -> Iterator[Document]:
+    stem = source.removesuffix(path.name) + path.name.partition(".")[0]
+    rows = numbered_parquet_rows if path.name.lower().endswith(PARQUET_SUFFIXES) else numbered_json_lines
     for number, record in rows(path, quarantine, ("text",)):
         text = record["text"]
         if not isinstance(text, str):
@@ -143,7 +169,7 @@ def _record_documents(path: Path, quarantine: Quarantine, domain: str, lang: str
             text=text,
             domain=_label(record, "domain") or domain,
             lang=_label(record, "lang") or lang,
-            source=_label(record, "source") or path.name,
+            source=_label(record, "source") or source,
             license=_label(record, "license"),
         )
 

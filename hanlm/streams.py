@@ -65,10 +65,10 @@ def open_stream(path: Path) -> Generator[BinaryIO]:
     """
     try:
         with path.open("rb", buffering=_BUFFER_BYTES) as file:
-            if path.suffix == ".gz":
+            if path.suffix.lower() == ".gz":
                 with gzip.GzipFile(fileobj=file) as unzipped:
                     yield io.BufferedReader(unzipped, _BUFFER_BYTES)  # pyright: ignore[reportArgumentType]
-            elif path.suffix == ".zst":
+            elif path.suffix.lower() == ".zst":
                 yield io.BufferedReader(_ZstdFile(file), _BUFFER_BYTES)
             else:
                 yield file

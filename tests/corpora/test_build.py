@@ -204,3 +204,13 @@ def test_a_finished_corpus_is_replaced_only_when_asked(tmp_path: Path, chinese_f
     build(config)
     with pytest.raises(ArtifactError, match="--overwrite"):
         build(config)
+
+
+def test_files_of_a_folder_that_are_no_text_are_told_and_recorded(tmp_path: Path, chinese_file: Path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.jsonl").write_bytes(chinese_file.read_bytes())
+    (folder / "b.jsonl.bz2").write_bytes(b"BZh")
+    config = BuildConfig(input=(folder,), out=tmp_path / "corpus")
+    assert any(".bz2: 1" in line for line in plan(config))
+    assert open_artifact(build(config), "corpus").manifest["files_passed_over"] == {".bz2": 1}

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from hanlm.errors import InputError
-from hanlm.records import Document, Quarantine, list_files, read_documents, read_json_lines
+from hanlm.records import Document, Quarantine, list_files, passed_over, read_documents, read_json_lines
 
 GOOD = '{"id": "a", "text": "好的", "domain": "news", "lang": "zh"}'
 
@@ -227,3 +227,26 @@ def test_a_flipped_bit_in_a_dataset_is_found_before_it_is_read(tmp_path: Path):
 def test_a_json_file_may_hold_a_list_an_object_or_lines(tmp_path: Path, content: str):
     (tmp_path / "x.json").write_text(content, encoding="utf-8")
     assert texts_of([tmp_path / "x.json"]) == ["甲"]
+
+
+def test_what_a_folder_holds_besides_texts_is_counted_and_endings_may_be_capitals(tmp_path: Path):
+    folder, elsewhere = tmp_path / "folder", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    for name, content in {"a.txt": "一", "B.TXT": "二", "c.jsonl.bz2": "x", "e.txt": "", "README": "x"}.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    (elsewhere / "d.txt").write_text("三", encoding="utf-8")
+    (folder / "link").symlink_to(elsewhere)
+    assert texts_of([folder]) == ["二", "一"]
+    assert passed_over([folder]) == {".bz2": 1, "empty": 1, "no ending": 1, "linked folder": 1}
+    assert passed_over([folder / "a.txt"]) == {}
+
+
+def test_files_of_one_name_in_two_folders_give_documents_with_names_of_their_own(tmp_path: Path):
+    for part in ("a", "b"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "x.txt").write_text(part, encoding="utf-8")
+        (tmp_path / part / "y.jsonl").write_text('{"text": "z"}\n', encoding="utf-8")
+    found = list(read_documents([tmp_path], Quarantine()))
+    assert [d.id for d in found] == ["a/x.txt", "a/y:1", "b/x.txt", "b/y:1"]
+    assert [d.source for d in found] == ["a/x.txt", "a/y.jsonl", "b/x.txt", "b/y.jsonl"]
