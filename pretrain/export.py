@@ -26,6 +26,7 @@ def export(
     record: Mapping[str, Any],
     metrics: Path | None = None,
     overwrite: bool,
+    keep_work: bool = False,
 ) -> None:
     """Publish the weights of a checkpoint as a model artifact.
 
@@ -37,6 +38,7 @@ def export(
         record: Further manifest keys.
         metrics: ``metrics.jsonl`` to copy.
         overwrite: Whether a finished ``out`` may be replaced.
+        keep_work: Whether ``OUT.work`` stays.
     """
     inputs = {"model": config.model} | {f"tokens_{i}": path for i, path in enumerate(config.tokens)}
     with publish(
@@ -47,7 +49,7 @@ def export(
         seed=config.seed,
         tokenizer_hash=tokenizer_hash(config.model),
         overwrite=overwrite,
-        keep_work=True,
+        keep_work=keep_work,
     ) as draft:
         _write_weights(checkpoint, draft.folder, config.model, shape)
         for name in _CONFIGS:

@@ -3,13 +3,14 @@
 import dataclasses
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from hanlm.artifact import fingerprint, to_plain, work_folder
+from hanlm.artifact import fingerprint, hold, to_plain, work_folder
 from hanlm.devices import resolve_dtype
 from hanlm.errors import ArtifactError, ConfigError
-from hanlm.log import Metrics, drop_metrics_after, say
+from hanlm.log import Metrics, say
 from hanlm.models import num_base_tokens
 from hanlm.tokens import Tokens
 from pretrain.checkpoint import Checkpoint, Checkpoints
@@ -51,7 +52,7 @@ def run_session(config: PretrainConfig, shape: ModelShape, tokens: list[Tokens])
     layout = Layout(
         tensor=config.tensor_parallel, pipeline=config.pipeline_parallel, sequence_parallel=config.sequence_parallel
     )
-    with parallel(layout, seed=config.seed) as place:
+    with parallel(layout, seed=config.seed) as place, hold(config.out) if place.is_main else nullcontext():
         _check_batch(config, place)
         identity = _identity(config, place)
         checkpoints = _open_work(config, place)
@@ -96,8 +97,8 @@ def _open_work(config: PretrainConfig, place: Place) -> Checkpoints:
     work = work_folder(config.out)
     if place.is_main:
         if (work / _PUBLISHED).exists():
-            shutil.rmtree(work)
-        work.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(work / "checkpoints", ignore_errors=True)
+            (work / _PUBLISHED).unlink()
         # Megatron's index of the data is written in place: one that a kill cut short would be taken for whole.
         shutil.rmtree(work / "index", ignore_errors=True)
     place.barrier()
@@ -186,9 +187,7 @@ def _assemble(
 def _open_metrics(config: PretrainConfig, place: Place, found: Checkpoint | None) -> Metrics | None:
     if not place.is_main:
         return None
-    work = work_folder(config.out)
-    drop_metrics_after(work / "metrics.jsonl", found.step if found else -1)
-    return Metrics(work, config.report_to)
+    return Metrics(work_folder(config.out), config.report_to, resumed_after=found.step if found else -1)
 
 
 def _record(run: Run) -> dict[str, Any]:
@@ -208,7 +207,15 @@ def _snapshot(config: PretrainConfig, shape: ModelShape, run: Run, checkpoint: P
 
 def _publish(config: PretrainConfig, shape: ModelShape, run: Run, checkpoint: Path) -> None:
     work = work_folder(config.out)
-    metrics = work / "metrics.jsonl"
-    export(checkpoint, config.out, config, shape, record=_record(run), metrics=metrics, overwrite=config.overwrite)
+    export(
+        checkpoint,
+        config.out,
+        config,
+        shape,
+        record=_record(run),
+        metrics=work / "metrics.jsonl",
+        overwrite=config.overwrite,
+        keep_work=True,
+    )
     shutil.rmtree(work / "index", ignore_errors=True)
     (work / _PUBLISHED).touch()

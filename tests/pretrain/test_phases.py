@@ -34,6 +34,7 @@ def test_the_phase_after_it_trains_everything_and_begins_where_it_ended(
     settings, extended_model, read_weights, read_losses
 ):
     out = pretrain(settings(steps=3, new_rows_steps=3, new_rows_lr=0.05, snapshot_every=3))
+    assert [p.name for p in out.with_name("out.snapshots").iterdir()] == ["step-3"]
     snapshot = out.with_name("out.snapshots") / "step-3"
     assert_only_new_rows_changed(read_weights(extended_model), read_weights(snapshot))
     first, last = read_weights(snapshot), read_weights(out)

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from hanlm.artifact import LOCK
 from hanlm.errors import ArtifactError, Interrupted
+from hanlm.locks import exclusive
 from pretrain import loop
 from pretrain.train import pretrain
 
@@ -71,6 +73,16 @@ def assert_equals(out: Path, whole) -> None:
     weights = load_file(out / "model.safetensors")
     assert weights.keys() == whole[1].keys()
     assert all(torch.equal(weights[name], whole[1][name]) for name in weights)
+
+
+def write_yaml(config, folder: Path) -> Path:
+    path = folder / "run.yaml"
+    keys = ("seq_length", "global_batch_size", "micro_batch_size", "precision", "eval_tokens", "log_every", *RUN)
+    lines = [f"{k}: {getattr(config, k)}" for k in keys]
+    path.write_text(
+        "\n".join([*lines, f"model: {config.model}", f"tokens: [{config.tokens[0]}]", f"out: {config.out}"])
+    )
+    return path
 
 
 @pytest.mark.fault(1)
@@ -216,6 +228,37 @@ def test_a_stop_of_a_run_that_went_back_says_that_the_flag_must_go(killed, monke
         pretrain(dataclasses.replace(config, resume_step=2))
 
 
+def test_a_second_process_with_the_same_out_is_refused_while_the_first_one_trains(killed):
+    config, folder = killed
+    with exclusive(folder.parent / LOCK, "out"), pytest.raises(ArtifactError, match="another hanlm process"):
+        pretrain(config)
+
+
+def test_tensorboard_forgets_the_steps_that_are_repeated(settings, monkeypatch):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = settings(**RUN, report_to=("tensorboard",), keep_checkpoints=3)
+    with monkeypatch.context() as patch:
+        after_step(patch, 5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted):
+            pretrain(config)
+    pretrain(dataclasses.replace(config, resume_step=2))
+    board = EventAccumulator(str(config.out.with_name("out.work") / "tensorboard"))
+    board.Reload()
+    assert [event.step for event in board.Scalars("loss")] == list(range(1, 9))
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_ctrl_c_in_a_step_saves_it_and_leaves_with_75(settings, interrupt, undisturbed, tmp_path, precision):
+    config = settings(**RUN, precision=precision)
+    interrupt("pretrain.engine.Engine.step", "pretrain", "--config", write_yaml(config, tmp_path))
+    assert (config.out.with_name("out.work") / "checkpoints" / "step-0000001").is_dir()
+    assert not config.out.exists()
+    assert_equals(pretrain(config), undisturbed(precision))
+
+
 def test_saving_a_small_model_takes_no_process_of_its_own(settings, monkeypatch):
     """megatron-core's synchronous save would start one to hold a queue: 9 to 13 seconds."""
     import multiprocessing.managers
@@ -260,12 +303,7 @@ def test_a_run_by_the_clock_remembers_its_time(settings, monkeypatch, read_losse
 def test_a_run_goes_on_at_another_layout(settings, undisturbed, tmp_path, read_weights):
     """Stopped as one process, continued on two tensor-parallel ones, then on two data-parallel ones."""
     config = settings(**RUN)
-    recipe = tmp_path / "run.yaml"
-    keys = ("seq_length", "global_batch_size", "micro_batch_size", "precision", "eval_tokens", "log_every", *RUN)
-    lines = [f"{k}: {getattr(config, k)}" for k in keys]
-    recipe.write_text(
-        "\n".join([*lines, f"model: {config.model}", f"tokens: [{config.tokens[0]}]", f"out: {config.out}"])
-    )
+    recipe = write_yaml(config, tmp_path)
     program = tmp_path / "stop.py"
     program.write_text(
         "import pretrain.loop as l, os, signal, sys\nstep = l.Run._step\n"
