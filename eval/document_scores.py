@@ -14,6 +14,7 @@ from eval.sampling import documents_hash, num_bytes
 from eval.scoring import score_spans
 from eval.spans import document_spans
 from hanlm.artifact import fsync
+from hanlm.bits import NATS_PER_BIT
 from hanlm.errors import Interrupted
 from hanlm.log import Progress
 from hanlm.models import context_token, document_ids
@@ -49,6 +50,11 @@ class DocumentScores:
     """Documents that the tokenizer does not give back as they were."""
     documents_hash: str
     """Hash over the texts as this model's tokenizer got them."""
+
+    @property
+    def bits(self) -> NDArray[np.float64]:
+        """Code length of each document, (N,)."""
+        return self.nats / NATS_PER_BIT
 
     def save(self, path: Path) -> None:
         """Write the scores, so that an interrupted comparison need not score this model again."""

@@ -1,6 +1,5 @@
 """From nats per document to the figures of a report: per scope and model, with intervals and paired differences."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -58,7 +57,7 @@ def compare(
     """
     models: list[dict[str, Any]] = [_model_entry(c, s) for c, s in zip(candidates, scores, strict=True)]
     differences: dict[ScopeKind, list[dict[str, Any]]] = {"overall": [], "domain": [], "language": []}
-    bits_NM = np.stack([one.nats for one in scores], axis=1) / math.log(2)
+    bits_NM = np.stack([one.bits for one in scores], axis=1)
     bytes_N = np.array([num_bytes(document.text) for document in documents], dtype=np.float64)
     chars_N = np.array([len(document.text) for document in documents])
     for scope in find_scopes(documents):

@@ -1,6 +1,5 @@
 """The page of a perplexity report, and its table on the terminal."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -178,7 +177,7 @@ def _add_documents(
     sizes = np.array([num_bytes(document.text) for document in documents])
     scopes = [scope for scope in find_scopes(documents) if scope.kind == "domain"]
     spread = {
-        model["name"]: [(score.nats[s.indices] / math.log(2) / sizes[s.indices]).tolist() for s in scopes]
+        model["name"]: [(score.bits[s.indices] / sizes[s.indices]).tolist() for s in scopes]
         for model, score in zip(models, scores, strict=True)
     }
     page.figure(
