@@ -72,10 +72,6 @@ class Encoder:
         """Say whether ``encode`` gives what transformers gives."""
         return self.encode(texts) == document_ids(self._tokenizer, texts)
 
-    def fall_back(self) -> None:
-        """Encode with tokenizers from now on."""
-        self._pieces = None
-
     def _encode_plain(self, texts: Sequence[str]) -> list[list[int]]:
         if self._pieces is None:
             return [e.ids for e in self._fast.encode_batch_fast(list(texts), add_special_tokens=False)]

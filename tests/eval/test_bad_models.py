@@ -67,12 +67,33 @@ DAMAGES = [
 ]
 
 
+@pytest.fixture
+def refuse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Score a model on one row that suits both commands: it is refused in the sentence returned."""
+
+    def run(command: str, folder: Path, *options: str) -> str:
+        data = tmp_path / "data.jsonl"
+        row = {"text": "The river runs.", "prompt": "The river", "choices": [" runs.", " stops."], "label": 0}
+        data.write_text(json.dumps(row) + "\n", encoding="utf-8")
+        flag = {"ppl": "--data", "bench": "--task"}[command]
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "--model", str(folder), flag, str(data), "--out", str(tmp_path / "out"), *options])
+        said = capsys.readouterr().err
+        assert stopped.value.code == 2, said
+        assert said.splitlines()[-1].startswith("hanlm: ")
+        assert "Traceback" not in said
+        assert not (tmp_path / "out").exists()
+        return said.splitlines()[-1]
+
+    return run
+
+
 @pytest.mark.parametrize("command", ["ppl", "bench"])
 @pytest.mark.parametrize(("damage", "word"), DAMAGES)
 def test_a_bad_model_is_refused_in_one_sentence(
     tiny_model_folder: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    refuse: Callable[..., str],
     command: str,
     damage: Callable[[Path], None],
     word: str,
@@ -80,16 +101,13 @@ def test_a_bad_model_is_refused_in_one_sentence(
     folder = tmp_path / "model"
     shutil.copytree(tiny_model_folder, folder)
     damage(folder)
-    data = tmp_path / "data.jsonl"
-    row = {"text": "The river runs.", "prompt": "The river", "choices": [" runs.", " stops."], "label": 0}
-    data.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    flag = {"ppl": "--data", "bench": "--task"}[command]
-    with pytest.raises(SystemExit) as stopped:
-        main([command, "--model", str(folder), flag, str(data), "--out", str(tmp_path / "out")])
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2, said
-    assert word in said.splitlines()[-1]
-    assert said.splitlines()[-1].startswith("hanlm: ")
-    assert "Traceback" not in said
+    assert word in refuse(command, folder)
     assert not (folder / "ran").exists()
-    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["ppl", "bench"])
+def test_a_gpu_that_is_not_there_is_refused_in_one_sentence(
+    tiny_model_folder: Path, refuse: Callable[..., str], monkeypatch: pytest.MonkeyPatch, command: str
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "torch sees no GPU" in refuse(command, tiny_model_folder, "--device", "cuda")
