@@ -118,9 +118,8 @@ class _Pieces(TextStreamer):
 
 def _tokenizer(folder: Path, adapter: Path | None) -> Any:
     """Return the model's tokenizer; its template is the adapter's, if the adapter has one."""
-    has_own = adapter is not None and (adapter / "tokenizer.json").is_file()
-    tokenizer: Any = load_tokenizer(adapter if adapter is not None and has_own else folder)
-    if adapter is not None and (adapter / TEMPLATE_FILE).is_file():
+    tokenizer: Any = load_tokenizer(adapter if adapter and (adapter / "tokenizer.json").is_file() else folder)
+    if adapter and (adapter / TEMPLATE_FILE).is_file():
         tokenizer.chat_template = (adapter / TEMPLATE_FILE).read_text(encoding="utf-8")
     return tokenizer
 

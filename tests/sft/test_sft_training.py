@@ -263,6 +263,17 @@ def test_a_run_stopped_after_its_training_does_not_train_again(
     assert weights(out)
 
 
+@pytest.mark.fault(3)
+def test_ctrl_c_in_the_scoring_of_held_out_rows_stops_at_once(
+    tmp_path: Path, tiny_model_folder: Path, rows_writer: Any, interrupt: Callable[..., str]
+):
+    path = rows_writer(tmp_path / "rows.jsonl", [{"instruction": f"问题{i}", "output": "好的"} for i in range(20)])
+    words = ["--data", path, "--max-steps", 1, "--max-length", 256, "--valid-fraction", 0.3, "--device", "cpu"]
+    interrupt("transformers.Trainer.evaluate", "sft", "--model", tiny_model_folder, "--out", tmp_path / "out", *words)
+    assert not (tmp_path / "out").exists()
+    assert (work_folder(tmp_path / "out") / "checkpoints" / "checkpoint-1").is_dir()
+
+
 def test_a_base_that_names_a_temperature_without_sampling_is_trained_and_its_settings_are_kept(
     tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any
 ):
