@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from hanlm.devices import Precision
 from hanlm.errors import ConfigError
 
 
@@ -86,7 +87,7 @@ class PretrainConfig:
     """Sequences a step."""
     micro_batch_size: int = 8
     """Sequences at once on one process; the rest of a step is accumulated."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Precision = "auto"
     """bf16 keeps fp32 master weights. auto: bf16 on CUDA and on CPUs that multiply bf16, else fp32."""
     mix: Annotated[dict[str, float], Parameter(converter=_parse_mix, n_tokens=1)] = field(
         default_factory=dict[str, float]

@@ -125,6 +125,7 @@ def _leave() -> None:
 
 
 def _mute() -> None:
-    """Silence megatron-core's notices: deprecations of its own, and hints about CUDA."""
+    """Silence notices of megatron-core and torch: deprecations of their own, and hints about CUDA."""
     logging.getLogger("megatron").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="megatron")
+    warnings.filterwarnings("ignore", message="Please use DTensor")

@@ -42,6 +42,7 @@ def test_a_run_by_the_clock_on_two_data_parallel_processes_is_stopped_by_ctrl_c_
     said = first.communicate(timeout=100)[1]
     assert first.returncode == 75, said
     assert "Traceback" not in said
+    assert "Warning" not in said
     assert "which is saved; run the same command again to resume" in said
 
     second = subprocess.Popen(command, **where)
@@ -51,6 +52,8 @@ def test_a_run_by_the_clock_on_two_data_parallel_processes_is_stopped_by_ctrl_c_
         second.terminate()
         said = second.communicate(timeout=60)[1]
     assert second.returncode == 0, said
+    assert "resuming after step" in said
+    assert "deprecat" not in said
     losses = [row for row in map(json.loads, metrics.read_text().splitlines()) if "loss" in row]
     assert [row["step"] for row in losses] == list(range(1, len(losses) + 1))
     shares = mixture([open_tokens(tiny_tokens)], {})
