@@ -74,7 +74,7 @@ def loop_tokenize(texts: list[str], tokenizer: Path, out: Path) -> None:
     import numpy as np
 
     from hanlm.megatron import megatron_import
-    from hanlm.models import load_tokenizer
+    from hanlm.tokenizing import load_tokenizer
 
     with megatron_import():
         from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder

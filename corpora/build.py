@@ -7,9 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from hanlm.artifact import publish, refuse_existing
 from hanlm.errors import ConfigError
 from hanlm.log import say
+from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED, kept_quarantine
 from hanlm.records import TxtUnit, list_files, passed_over
 

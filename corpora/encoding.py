@@ -1,4 +1,4 @@
-"""Encoding many documents fast, and exactly as ``hanlm.models.document_ids`` does."""
+"""Encoding many documents fast, and exactly as ``hanlm.tokenizing.document_ids`` does."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from hanlm.errors import InputError
 from hanlm.log import say
-from hanlm.models import document_ids, load_tokenizer, read_config, tokenizer_hash
+from hanlm.model_folder import read_config
+from hanlm.tokenizing import document_ids, load_tokenizer, tokenizer_hash
 
 _PROBE = (
     "Hello, world! Text 123 with  two spaces\nand\tlines.\n\n    def f(x): return x",

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hanlm.artifact import open_artifact, publish, refuse_existing
+from hanlm.artifact import open_artifact
 from hanlm.errors import ConfigError
+from hanlm.publish import publish, refuse_existing
 
 type EngineName = Literal["auto", "sentencepiece", "fast"]
 
@@ -38,7 +39,7 @@ class TokenizeConfig:
 
 def plan(config: TokenizeConfig) -> list[str]:
     """Say what would be read and written."""
-    from hanlm.models import tokenizer_hash
+    from hanlm.tokenizing import tokenizer_hash
 
     refuse_existing(config.out, config.overwrite)
     lines: list[str] = []
@@ -61,7 +62,7 @@ def tokenize(config: TokenizeConfig) -> Path:
     plan(config)
     from corpora.encoding import Encoder
     from corpora.token_files import write_tokens
-    from hanlm.models import tokenizer_hash
+    from hanlm.tokenizing import tokenizer_hash
 
     corpora = [open_artifact(path, "corpus") for path in config.corpus]
     licenses: Counter[str] = Counter()

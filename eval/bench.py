@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from eval.candidates import Candidate, find_candidates
 from eval.choice_tasks import ChoiceRow, PromptForm
-from hanlm.artifact import publish, refuse_existing
 from hanlm.config import NamedPath
 from hanlm.devices import Device, Precision
 from hanlm.errors import ConfigError, Interrupted
 from hanlm.log import progress
+from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED, kept_quarantine
 from hanlm.signals import StopRequest, stop_on_signal
 

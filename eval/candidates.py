@@ -10,7 +10,9 @@ from hanlm.artifact import open_artifact, read_manifest
 from hanlm.config import split_named_path
 from hanlm.devices import Device, Precision, resolve_device, resolve_dtype
 from hanlm.errors import ConfigError
-from hanlm.models import check_model_folder, load_model, load_tokenizer, read_config, tokenizer_hash
+from hanlm.model_folder import check_model_folder, read_config
+from hanlm.models import load_model
+from hanlm.tokenizing import load_tokenizer, tokenizer_hash
 
 if TYPE_CHECKING:
     import torch

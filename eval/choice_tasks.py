@@ -14,9 +14,9 @@ from eval.spans import Span
 from hanlm.chat import check_messages, render_text
 from hanlm.errors import InputError
 from hanlm.json_lines import numbered_json_lines
-from hanlm.models import context_token
 from hanlm.quarantine import Quarantine
 from hanlm.records import JSON_SUFFIXES, list_files
+from hanlm.tokenizing import context_token
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from eval.sampling import documents_hash, num_bytes
 from eval.scoring import score_spans
 from eval.spans import document_spans
-from hanlm.artifact import fsync
 from hanlm.bits import NATS_PER_BIT
 from hanlm.errors import Interrupted
+from hanlm.files import fsync
 from hanlm.log import Progress
-from hanlm.models import context_token, document_ids
 from hanlm.signals import StopRequest
+from hanlm.tokenizing import context_token, document_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

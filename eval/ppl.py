@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.candidates import Candidate, find_candidates
-from hanlm.artifact import fingerprint, publish, refuse_existing
+from hanlm.artifact import fingerprint
 from hanlm.config import NamedPath
 from hanlm.devices import Device, Precision
 from hanlm.errors import ConfigError
 from hanlm.log import progress, say
+from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED, kept_quarantine
 from hanlm.records import TxtUnit
 from hanlm.signals import StopRequest, stop_on_signal

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from hanlm.artifact import publish, refuse_existing, replace_text
 from hanlm.errors import HanLMError
+from hanlm.files import replace_text
+from hanlm.publish import publish, refuse_existing
 
 if TYPE_CHECKING:
     from eval.run_facts import Roles, RunFacts

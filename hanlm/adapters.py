@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from hanlm.artifact import fingerprint, open_artifact, read_manifest
 from hanlm.errors import ArtifactError, InputError
-from hanlm.models import check_model_folder, load_model, require_same_tokenizer, tokenizer_hash
+from hanlm.model_folder import check_model_folder
+from hanlm.models import load_model
+from hanlm.tokenizing import require_same_tokenizer, tokenizer_hash
 
 if TYPE_CHECKING:
     import torch

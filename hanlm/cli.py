@@ -186,7 +186,7 @@ def _bind(command: Command) -> Callable[..., None]:
 def _print_plan(config: object, lines: Sequence[str]) -> None:
     import yaml
 
-    from hanlm.artifact import to_plain
+    from hanlm.config import to_plain
 
     print(yaml.safe_dump(to_plain(config), allow_unicode=True, sort_keys=False).rstrip())
     for line in lines:

@@ -9,8 +9,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from hanlm.artifact import replace_text
 from hanlm.errors import ConfigError
+from hanlm.files import replace_text
 
 REPORTERS = ("tensorboard",)
 _PLAIN_INTERVAL_SECONDS = 10.0

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self, TextIO
 
-from hanlm.artifact import Draft
 from hanlm.errors import InputError
+from hanlm.publish import Draft
 
 MAX_QUARANTINED: Final = 0.05
 """Default share of unreadable records above which a run fails."""

@@ -12,12 +12,13 @@ from typing import IO, Annotated, Any
 
 from cyclopts import Parameter
 
-from hanlm.artifact import fingerprint, work_folder
+from hanlm.artifact import fingerprint
 from hanlm.errors import HanLMError, Interrupted
 from hanlm.launch import launch
 from hanlm.locks import exclusive
 from hanlm.log import say
 from hanlm.provenance import source_hash
+from hanlm.publish import work_folder
 from hanlm.recipe_file import Stage, read_recipe
 from hanlm.run_state import RunState
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hanlm.artifact import fingerprint, open_artifact, read_manifest, replace_text
+from hanlm.artifact import fingerprint, open_artifact, read_manifest
 from hanlm.errors import HanLMError, InputError
+from hanlm.files import replace_text
 from hanlm.launch import Outcome
 
 

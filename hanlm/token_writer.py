@@ -88,7 +88,7 @@ class TokenWriter:
         """Append one document.
 
         Args:
-            ids: ``[bos] text [eos]`` as ``hanlm.models.document_ids`` gives it (bos only where there is one).
+            ids: ``[bos] text [eos]`` as ``hanlm.tokenizing.document_ids`` gives it (bos only where there is one).
             id: Name of the document.
             domain: Domain; decides the file together with split and language.
             lang: Language, such as ``zh`` or ``en``.

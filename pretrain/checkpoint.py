@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 
-from hanlm.artifact import SCHEMA_VERSION, open_artifact, replace_text, seal
+from hanlm.artifact import SCHEMA_VERSION, open_artifact
 from hanlm.errors import ArtifactError
+from hanlm.files import replace_text
 from hanlm.megatron import megatron_import
+from hanlm.publish import seal
 from pretrain.parallel import Place
 
 _TRACKER = "latest.json"

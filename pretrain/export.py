@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hanlm.artifact import publish, read_manifest
-from hanlm.models import copy_tokenizer, tokenizer_hash, write_model_card
+from hanlm.artifact import read_manifest
+from hanlm.model_folder import copy_tokenizer, write_model_card
+from hanlm.publish import publish
+from hanlm.tokenizing import tokenizer_hash
 from pretrain.checkpoint import read_tensor
 from pretrain.config import PretrainConfig
 from pretrain.convert import HuggingFaceWeights, hugging_face_weights

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hanlm.errors import InputError
-from hanlm.models import read_config
+from hanlm.model_folder import read_config
 
 
 class Fuse(Enum):

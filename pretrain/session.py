@@ -7,11 +7,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from hanlm.artifact import fingerprint, hold, to_plain, work_folder
+from hanlm.artifact import fingerprint
+from hanlm.config import to_plain
 from hanlm.devices import resolve_dtype
 from hanlm.errors import ArtifactError, ConfigError
 from hanlm.log import Metrics, say
-from hanlm.models import num_base_tokens
+from hanlm.model_folder import num_base_tokens
+from hanlm.publish import hold, work_folder
 from hanlm.tokens import Tokens
 from pretrain.checkpoint import Checkpoint, Checkpoints
 from pretrain.config import PretrainConfig

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from hanlm.artifact import refuse_existing
 from hanlm.errors import ConfigError, InputError
-from hanlm.models import check_model_folder, num_base_tokens, require_same_tokenizer, tokenizer_hash
+from hanlm.model_folder import check_model_folder, num_base_tokens
+from hanlm.publish import refuse_existing
+from hanlm.tokenizing import require_same_tokenizer, tokenizer_hash
 from hanlm.tokens import Tokens, open_tokens
 from pretrain.config import Phase, PretrainConfig
 from pretrain.families import ModelShape, read_shape

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hanlm.errors import ConfigError, HanLMError
-from hanlm.models import num_base_tokens
+from hanlm.model_folder import num_base_tokens
 from sft.config import SftConfig
 
 _CARD = """---

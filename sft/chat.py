@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hanlm.adapters import ADAPTER_CONFIG, is_adapter
-from hanlm.artifact import publish, refuse_existing
 from hanlm.chat import Message, check_messages
 from hanlm.devices import Device, Precision
 from hanlm.errors import ConfigError, InputError, Interrupted
 from hanlm.log import say
-from hanlm.models import check_model_folder, tokenizer_hash
+from hanlm.model_folder import check_model_folder
+from hanlm.publish import publish, refuse_existing
+from hanlm.tokenizing import tokenizer_hash
 
 if TYPE_CHECKING:
     from sft.generate import ChatModel, Sampling

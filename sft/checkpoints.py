@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hanlm.artifact import MANIFEST, SCHEMA_VERSION, open_artifact, replace_text, seal
+from hanlm.artifact import MANIFEST, SCHEMA_VERSION, open_artifact
 from hanlm.errors import ArtifactError
+from hanlm.files import replace_text
+from hanlm.publish import seal
 
 CHECKPOINTS: Final = "checkpoints"
 """The trainer's folder within OUT.work."""

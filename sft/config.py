@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
-from hanlm.artifact import to_plain
+from hanlm.config import to_plain
 from hanlm.devices import Device, Precision
 from hanlm.errors import ConfigError
 from hanlm.quarantine import MAX_QUARANTINED

@@ -15,7 +15,8 @@ from hanlm.adapters import adapter_base, load_merged
 from hanlm.chat import TEMPLATE_FILE, Message, prompt_ids, require_template
 from hanlm.devices import Device, resolve_device, resolve_dtype
 from hanlm.errors import InputError
-from hanlm.models import load_model, load_tokenizer, pad_token
+from hanlm.models import load_model
+from hanlm.tokenizing import load_tokenizer, pad_token
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from hanlm.chat import attach_template
 from hanlm.errors import HanLMError, InputError
-from hanlm.models import load_model, load_tokenizer, pad_token, save_model, write_model_card
+from hanlm.model_folder import write_model_card
+from hanlm.models import load_model, save_model
+from hanlm.tokenizing import load_tokenizer, pad_token
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hanlm.artifact import publish, refuse_existing
 from hanlm.errors import ConfigError, InputError
 from hanlm.json_lines import numbered_json_lines
+from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED, Quarantine, kept_quarantine
 from hanlm.records import list_files
 from hanlm.text import content_digest, normalise

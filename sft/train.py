@@ -8,22 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hanlm.artifact import Draft, fingerprint, publish, refuse_existing, work_folder
+from hanlm.artifact import fingerprint
 from hanlm.chat import ALPACA_ZH, TEMPLATE_FILE
 from hanlm.devices import resolve_device, resolve_dtype
 from hanlm.errors import ConfigError, InputError, Interrupted
 from hanlm.log import Metrics, drop_metrics_after, progress, say
-from hanlm.models import (
-    check_model_folder,
-    load_model,
-    load_tokenizer,
-    pad_token,
-    read_config,
-    tokenizer_hash,
-)
+from hanlm.model_folder import check_model_folder, read_config
+from hanlm.models import load_model
+from hanlm.publish import Draft, publish, refuse_existing, work_folder
 from hanlm.quarantine import Quarantine, kept_quarantine
 from hanlm.records import list_files
 from hanlm.signals import stop_on_signal
+from hanlm.tokenizing import load_tokenizer, pad_token, tokenizer_hash
 from sft.budget import Budget
 from sft.checkpoints import CHECKPOINTS, claim_work, latest_checkpoint
 from sft.config import SftConfig

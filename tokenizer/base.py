@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from hanlm.artifact import open_artifact, read_manifest
 from hanlm.errors import InputError
-from hanlm.models import check_model_folder, read_config
+from hanlm.model_folder import check_model_folder, read_config
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Types of SentencePiece pieces."""

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hanlm.artifact import Draft
 from hanlm.log import say
-from hanlm.models import tokenizer_hash
+from hanlm.publish import Draft
 from hanlm.quarantine import kept_quarantine
+from hanlm.tokenizing import tokenizer_hash
 from tokenizer.base import Base
 from tokenizer.count import CorpusCount, count_corpus
 from tokenizer.extend import ExtendConfig

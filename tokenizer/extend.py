@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hanlm.artifact import publish, refuse_existing
 from hanlm.errors import ConfigError
+from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED
 from hanlm.records import list_files
 

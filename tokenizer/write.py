@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hanlm.models import write_model_card
+from hanlm.model_folder import write_model_card
 from tokenizer.base import Base
 from tokenizer.count import CorpusCount
 from tokenizer.fast import tokenizer_config

@@ -13,7 +13,8 @@ from typing import Any
 from base_training import Trained
 
 from hanlm.bits import IGNORE, bits_per_byte, token_nll
-from hanlm.models import load_model, load_tokenizer
+from hanlm.models import load_model
+from hanlm.tokenizing import load_tokenizer
 
 CHINESE = (
     "今天早上下了一场小雨，街上的人不多。我在路口的小店买了两个包子和一杯豆浆，一边走一边吃。到了办公室，同事们正在"

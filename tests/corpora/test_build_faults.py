@@ -14,8 +14,9 @@ import pytest
 
 import corpora.pipeline
 from corpora.build import BuildConfig, build
-from hanlm.artifact import open_artifact, work_folder
+from hanlm.artifact import open_artifact
 from hanlm.errors import ArtifactError, InputError, Interrupted
+from hanlm.publish import work_folder
 from hanlm.text import normalise
 
 

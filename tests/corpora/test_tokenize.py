@@ -17,11 +17,12 @@ import corpora.token_files
 from corpora.build import BuildConfig, build
 from corpora.encoding import Encoder
 from corpora.tokenize import TokenizeConfig, plan, tokenize
-from hanlm.artifact import open_artifact, work_folder
+from hanlm.artifact import open_artifact
 from hanlm.errors import ArtifactError, ConfigError, InputError, Interrupted
-from hanlm.models import document_ids, load_tokenizer, require_same_tokenizer, tokenizer_hash
+from hanlm.publish import work_folder
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
+from hanlm.tokenizing import document_ids, load_tokenizer, require_same_tokenizer, tokenizer_hash
 from hanlm.tokens import open_tokens
 
 

@@ -14,7 +14,7 @@ from eval.choice_tasks import ChoiceRow
 from eval.document_scores import DocumentScores
 from eval.ppl_figures import compare
 from eval.statistics import Resampling
-from hanlm.artifact import publish
+from hanlm.publish import publish
 from hanlm.records import Document
 
 RESAMPLING = Resampling(num_resamples=100, seed=0)

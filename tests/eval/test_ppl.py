@@ -10,8 +10,9 @@ import pytest
 
 from eval.candidates import Candidate, load_candidate
 from eval.ppl import PplConfig, plan, ppl
-from hanlm.artifact import open_artifact, work_folder
+from hanlm.artifact import open_artifact
 from hanlm.errors import ArtifactError, ConfigError, InputError
+from hanlm.publish import work_folder
 
 EVIL = "<script>x"
 FIGURE_KEYS = {"bits_per_byte", "bits_per_char", "num_bytes", "num_chars", "num_tokens", "ci95"}
@@ -220,7 +221,7 @@ def test_too_many_bad_lines_fail_the_run_and_can_be_read(tiny_model_folder: Path
 
 @pytest.mark.fault(6)
 def test_a_flipped_bit_in_the_weights_is_found_and_the_file_named(tiny_model_folder: Path, texts: Path, tmp_path: Path):
-    from hanlm.artifact import publish
+    from hanlm.publish import publish
 
     model = tmp_path / "model"
     with publish(model, kind="model", config={}) as draft:

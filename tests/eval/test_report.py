@@ -154,7 +154,7 @@ def test_ctrl_c_leaves_the_run_as_it_was(make_run: Callable[..., Path], interrup
 
 
 @pytest.mark.fault(3)
-@pytest.mark.parametrize("moment", ["eval.report.replace_text", "hanlm.artifact.seal"])
+@pytest.mark.parametrize("moment", ["eval.report.replace_text", "hanlm.publish.seal"])
 def test_after_ctrl_c_around_the_summary_the_same_command_writes_report_and_summary(
     make_run: Callable[..., Path], interrupt: Callable[..., str], moment: str
 ):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hanlm.adapters import adapter_base, is_adapter, load_merged
-from hanlm.artifact import publish
 from hanlm.errors import ArtifactError, InputError
+from hanlm.publish import publish
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hanlm.artifact import (
-    MANIFEST,
-    fingerprint,
-    hold,
-    open_artifact,
-    publish,
-    read_manifest,
-    refuse_existing,
-    work_folder,
-)
+from hanlm.artifact import MANIFEST, fingerprint, open_artifact, read_manifest
 from hanlm.errors import ArtifactError, ConfigError, InputError
+from hanlm.publish import hold, publish, refuse_existing, work_folder
 
 
 def write(out: Path, text: str = "hello", **options: object) -> None:
@@ -57,7 +49,7 @@ def test_a_full_disk_leaves_the_earlier_artifact_untouched(tmp_path: Path, monke
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("hanlm.artifact.fsync", full)
+    monkeypatch.setattr("hanlm.files.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write(tmp_path / "out", "bad", overwrite=True)
     assert open_artifact(tmp_path / "out", "corpus").path.joinpath("part.txt").read_text(encoding="utf-8") == "good"
@@ -136,7 +128,7 @@ def text_of(out: Path) -> str:
 
 def test_another_process_that_writes_the_same_output_is_refused_until_the_first_ends(tmp_path: Path):
     script = (
-        "import sys; from pathlib import Path; from hanlm.artifact import publish\n"
+        "import sys; from pathlib import Path; from hanlm.publish import publish\n"
         "with publish(Path(sys.argv[1]), kind='corpus', config={}) as draft:\n"
         "    (draft.folder / 'part.txt').write_text('first'); print('writing', flush=True); sys.stdin.read()\n"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from hanlm import chat
 from hanlm.errors import InputError
-from hanlm.models import load_tokenizer, tokenizer_hash
+from hanlm.tokenizing import load_tokenizer, tokenizer_hash
 
 SPECIALS = ("<unk>", "<s>", "</s>", "<pad>")
 USER = {"role": "user", "content": "你好吗"}

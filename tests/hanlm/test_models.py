@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hanlm.errors import InputError
-from hanlm.models import check_model_folder, load_model, load_tokenizer, num_base_tokens
+from hanlm.model_folder import check_model_folder, num_base_tokens
+from hanlm.models import load_model
+from hanlm.tokenizing import load_tokenizer
 
 type Weights = dict[str, torch.Tensor]
 

@@ -200,7 +200,7 @@ def test_a_disk_that_is_full_while_quarantining_is_not_blamed_on_the_parquet_fil
 
 
 def test_an_artifact_that_is_no_text_is_refused(tmp_path: Path):
-    from hanlm.artifact import publish
+    from hanlm.publish import publish
 
     with publish(tmp_path / "model", kind="model", config={}) as draft:
         (draft.folder / "config.json").write_text('{"text": "not a corpus"}')
@@ -210,8 +210,8 @@ def test_an_artifact_that_is_no_text_is_refused(tmp_path: Path):
 
 @pytest.mark.fault(6)
 def test_a_flipped_bit_in_a_dataset_is_found_before_it_is_read(tmp_path: Path):
-    from hanlm.artifact import publish
     from hanlm.errors import ArtifactError
+    from hanlm.publish import publish
 
     with publish(tmp_path / "data", kind="dataset", config={}) as draft:
         (draft.folder / "x.jsonl").write_text(GOOD)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hanlm.artifact import MANIFEST, publish
+from hanlm.artifact import MANIFEST
 from hanlm.errors import ArtifactError, InputError
+from hanlm.publish import publish
 from hanlm.tokens import TokenWriter, open_tokens, token_dtype
 
 DOCUMENTS = [("a", "news", "zh", "train", [1, 5, 6, 7, 2]), ("b", "news", "zh", "train", [1, 9, 2]),
@@ -29,7 +30,7 @@ def write_tokens(out: Path, documents=DOCUMENTS, vocab_size: int = 10) -> Path:
 
 def reseal(out: Path, **changes: object) -> None:
     """Rewrite the manifest so that the hashes are right for files changed on purpose."""
-    from hanlm.artifact import seal
+    from hanlm.publish import seal
 
     manifest = json.loads((out / MANIFEST).read_text())
     manifest.pop("files")

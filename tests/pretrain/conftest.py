@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hanlm.artifact import publish
-from hanlm.models import tokenizer_hash
+from hanlm.publish import publish
+from hanlm.tokenizing import tokenizer_hash
 from hanlm.tokens import TokenWriter
 
 NUM_BASE_TOKENS = 300

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hanlm.artifact import MANIFEST, seal
+from hanlm.artifact import MANIFEST
 from hanlm.errors import ArtifactError, ConfigError, InputError
+from hanlm.publish import seal
 from pretrain.config import Phase, PretrainConfig
 from pretrain.train import plan, pretrain
 

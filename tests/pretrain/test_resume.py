@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hanlm.artifact import LOCK
 from hanlm.errors import ArtifactError, Interrupted
 from hanlm.locks import exclusive
+from hanlm.publish import LOCK
 from pretrain import loop
 from pretrain.train import pretrain
 

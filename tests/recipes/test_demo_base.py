@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from hanlm.models import check_model_folder, load_model, load_tokenizer, read_config
+from hanlm.model_folder import check_model_folder, read_config
+from hanlm.models import load_model
 from hanlm.text import CJK_PUNCTUATION, HAN_PATTERN
+from hanlm.tokenizing import load_tokenizer
 
 DEMO = Path(__file__).parents[2] / "recipes" / "demo"
 BASE = DEMO / "base"

@@ -10,8 +10,8 @@ import torch
 from hanlm.bits import IGNORE
 from hanlm.chat import ALPACA_ZH
 from hanlm.errors import InputError
-from hanlm.models import load_tokenizer
 from hanlm.quarantine import Quarantine
+from hanlm.tokenizing import load_tokenizer
 from sft.encode import Encoded, encode, require_rows
 from sft.formats import read_rows
 

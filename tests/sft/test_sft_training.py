@@ -16,9 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from hanlm.adapters import adapter_base, load_merged
-from hanlm.artifact import open_artifact, work_folder
+from hanlm.artifact import open_artifact
 from hanlm.errors import ArtifactError, ConfigError, HanLMError, InputError, Interrupted
-from hanlm.models import load_model, load_tokenizer, tokenizer_hash
+from hanlm.models import load_model
+from hanlm.publish import work_folder
+from hanlm.tokenizing import load_tokenizer, tokenizer_hash
 from sft.adapter import save_adapter
 from sft.config import SftConfig
 from sft.generate import ChatModel, Sampling
@@ -305,13 +307,13 @@ def test_a_base_from_elsewhere_is_hashed_once(
     import hanlm.artifact
 
     hashed: list[Path] = []
-    sha256 = hanlm.artifact._sha256
+    sha256 = hanlm.artifact.sha256_of
 
     def counted(path: Path) -> str:
         hashed.append(path)
         return sha256(path)
 
-    monkeypatch.setattr(hanlm.artifact, "_sha256", counted)
+    monkeypatch.setattr(hanlm.artifact, "sha256_of", counted)
     out = sft(config_maker(tiny_model_folder, rows_file, tmp_path / "out", max_steps=1))
     assert out is not None
     assert hashed.count(tiny_model_folder / "model.safetensors") == 1
@@ -374,7 +376,7 @@ main(sys.argv[3:])
         pytest.param(
             "transformers.Trainer._save_optimizer_and_scheduler", 3, ["3", "6", "9"], 2, marks=pytest.mark.fault(2)
         ),
-        pytest.param("hanlm.artifact.replace_text", 4, ["6", "9"], 1, marks=pytest.mark.fault(2)),
+        pytest.param("hanlm.files.replace_text", 4, ["6", "9"], 1, marks=pytest.mark.fault(2)),
     ],
 )
 def test_a_killed_run_goes_on_from_its_last_whole_checkpoint_to_the_same_weights_bit_for_bit(
@@ -389,7 +391,7 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint_to_the_same_weights
 ):
     import yaml
 
-    from hanlm.artifact import to_plain
+    from hanlm.config import to_plain
 
     settings: dict[str, Any] = {"max_steps": 11, "epochs": 20, "lora_dropout": 0.1, "save_steps": 3}
     whole = sft(config_maker(tiny_model_folder, rows_file, tmp_path / "whole", **settings))
@@ -420,7 +422,7 @@ def test_a_full_disk_ends_with_one_sentence_and_leaves_the_earlier_result_alone(
     import yaml
 
     from hanlm import cli
-    from hanlm.artifact import to_plain
+    from hanlm.config import to_plain
 
     config = config_maker(tiny_model_folder, rows_file, tmp_path / "out", max_steps=2, overwrite=True)
     assert sft(config)

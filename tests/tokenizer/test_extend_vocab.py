@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from hanlm.artifact import open_artifact
-from hanlm.models import load_model, load_tokenizer, num_base_tokens, tokenizer_hash
+from hanlm.model_folder import num_base_tokens
+from hanlm.models import load_model
+from hanlm.tokenizing import load_tokenizer, tokenizer_hash
 from tokenizer.extend import ExtendConfig, extend, plan
 from tokenizer.pieces import SPACE, has_strong
 
@@ -158,7 +160,7 @@ def test_an_extended_model_can_be_extended_again(extended_folder, tmp_path):
 
 
 def test_only_the_train_split_of_a_corpus_is_learned_from(tiny_tokenizer_folder, tmp_path):
-    from hanlm.artifact import publish
+    from hanlm.publish import publish
 
     with publish(tmp_path / "corpus", kind="corpus", config={}) as draft:
         for split, line in (("train", "山高水长"), ("valid", "鸟语花香")):
