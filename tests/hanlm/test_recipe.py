@@ -1,6 +1,5 @@
 """`hanlm run`: order, references, skipping, staleness, stopping and going on. The stages are real processes."""
 
-import json
 import os
 import signal
 import subprocess
