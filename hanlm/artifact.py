@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,21 @@ def open_artifact(path: Path, kind: str, *, verify: bool = True) -> Artifact:
     if verify:
         _verify(path, manifest["files"])
     return Artifact(path=path, kind=kind, manifest=manifest, hash=manifest_hash(manifest))
+
+
+def verify_once(path: Path) -> None:
+    """Check every file of an artifact, if ``path`` is one; each artifact once in a process.
+
+    Raises:
+        ArtifactError: If a file was changed or damaged; names it.
+    """
+    if (manifest := read_manifest(path)) is not None:
+        _verify_state(path.resolve(), manifest["kind"], (path / MANIFEST).stat().st_mtime_ns)
+
+
+@cache
+def _verify_state(path: Path, kind: str, _mtime_ns: int) -> None:
+    open_artifact(path, kind)
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:

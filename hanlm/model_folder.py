@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hanlm.artifact import verify_once
 from hanlm.errors import InputError
 
 TOKENIZER_FILES = (
@@ -22,12 +23,14 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 def check_model_folder(path: Path, *, trust_remote_code: bool = False) -> None:
-    """Refuse a folder that is no model, would run code from a pickle, or would run its own Python.
+    """Refuse a folder that is no model, is damaged, would run code from a pickle, or would run its own Python.
 
     Raises:
         InputError: One sentence with the remedy.
+        ArtifactError: If it is an artifact and one of its files was changed.
     """
     config = read_config(path)
+    verify_once(path)
     if not any(path.glob("*.safetensors")):
         pickles = sorted(p.name for p in path.iterdir() if p.suffix in _PICKLES)
         if pickles:
@@ -81,8 +84,16 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise InputError(f"expected a model folder at {path}, but there is none; check the path.")
     if not file.is_file():
-        raise InputError(f"{path} is no model folder: config.json is missing; check the path.")
+        raise InputError(f"{path} is no model folder: config.json is missing; {_hint(path)}")
     return read_object(file)
+
+
+def _hint(path: Path) -> str:
+    if (path / "model" / "config.json").is_file():
+        return f"did you mean {path / 'model'}?"
+    if any((path / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        return "it holds a tokenizer alone: pass a folder with weights."
+    return "check the path."
 
 
 def read_object(file: Path) -> dict[str, Any]:

@@ -45,16 +45,17 @@ def require_same_tokenizer(a: str, a_hash: str | None, b: str, b_hash: str | Non
         )
 
 
-def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
-    """Load a folder's tokenizer with transformers, without running code of its own."""
+def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
+    """Load a folder's tokenizer with transformers, without running code of its own unless told to."""
     from transformers import AutoTokenizer
 
     if not path.is_dir():
         raise InputError(f"expected a folder with a tokenizer at {path}, but there is none; check the path.")
     tokenizer_hash(path)  # says plainly when there is no tokenizer at all
-    refuse_tokenizer_code(path)
+    if not trust_remote_code:
+        refuse_tokenizer_code(path)
     try:
-        return AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=trust_remote_code)
     except Exception as error:  # the tokenizers library raises nothing narrower
         raise InputError(
             f"{path} holds a tokenizer that transformers cannot load ({type(error).__name__}: {error}); "

@@ -1,6 +1,7 @@
 """Model folders: what is unsafe, cut or incomplete is refused in one sentence, before anything runs."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hanlm.errors import InputError
+from hanlm.errors import ArtifactError, InputError
 from hanlm.model_folder import check_model_folder, num_base_tokens
 from hanlm.models import load_model
+from hanlm.publish import publish
 from hanlm.tokenizing import load_tokenizer
 
 type Weights = dict[str, torch.Tensor]
@@ -108,3 +110,25 @@ def test_malformed_files_of_a_folder_are_named(folder: Path, name: str, text: st
     }
     with pytest.raises(InputError, match=name.partition("_")[0] if text == "[" else "model"):
         read[name](folder)
+
+
+@pytest.mark.fault(6)
+def test_a_published_model_with_a_flipped_bit_is_refused_wherever_a_model_is_read(folder: Path, tmp_path: Path):
+    with publish(tmp_path / "out", kind="model", config={}) as draft:
+        shutil.copytree(folder, draft.folder, dirs_exist_ok=True)
+    load_model(tmp_path / "out")
+    file = tmp_path / "out" / "model.safetensors"
+    damaged = bytearray(file.read_bytes())
+    damaged[-100] ^= 1
+    file.write_bytes(damaged)
+    os.utime(tmp_path / "out" / "manifest.json")  # a process checks an artifact once
+    with pytest.raises(ArtifactError, match=r"model\.safetensors fails its checksum"):
+        check_model_folder(tmp_path / "out")
+
+
+def test_the_folder_that_was_meant_is_named(folder: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=rf"did you mean {folder}\?"):
+        check_model_folder(tmp_path)
+    (folder / "config.json").unlink()
+    with pytest.raises(InputError, match="a tokenizer alone"):
+        check_model_folder(folder)
