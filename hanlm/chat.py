@@ -14,13 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from hanlm.errors import InputError
+from hanlm.errors import HanLMError, InputError
+from hanlm.time_limit import TimeUpError, time_limit
 
 type Message = dict[str, str]
 """One turn: its ``role`` (system, user or assistant) and its ``content``."""
 
 TEMPLATE_FILE = "chat_template.jinja"
 """Where Hugging Face tools look for the template of a tokenizer folder."""
+
+TEMPLATE_SECONDS = 10.0
+"""How long a template may take; those of chat models take milliseconds."""
+
+_CHARS_A_SECOND = 20_000
+"""Slower than any tokenizer on any machine."""
+
+_EXPRESSION_ERRORS = (RecursionError, MemoryError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What a template's expressions raise, beside jinja2's own errors: of 1 / 0, or of adding a number to a text."""
 
 ALPACA_ZH = (
     "{{ bos_token }}"
@@ -176,9 +186,19 @@ def _apply(tokenizer: Any, messages: Any, template: str | None, **options: Any) 
     import jinja2
 
     try:
-        return tokenizer.apply_chat_template(messages, chat_template=template, **options)
-    except jinja2.TemplateError as error:  # SecurityError, and a template's own raise_exception, are among them
-        raise InputError(f"the chat template refused this conversation or does not compile: {error}") from error
+        # Templates are programs and may loop for ever. The seconds by length leave room for the tokenizer alone.
+        with time_limit(TEMPLATE_SECONDS + len(str(messages)) / _CHARS_A_SECOND):
+            return tokenizer.apply_chat_template(messages, chat_template=template, **options)
+    except TimeUpError:
+        raise HanLMError(
+            f"the chat template was still running after {TEMPLATE_SECONDS:g} seconds; mend it or pass a model with "
+            "another one."
+        ) from None
+    except (jinja2.TemplateError, *_EXPRESSION_ERRORS) as error:
+        raise InputError(
+            f"the chat template refused this conversation or does not compile ({type(error).__name__}: {error}); "
+            "mend the template or the conversation."
+        ) from error
 
 
 def attach_template(folder: Path, template: str = ALPACA_ZH) -> None:

@@ -1,13 +1,16 @@
 """Conversations: form, rendering through the sandbox, masks, and the template beside a tokenizer."""
 
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hanlm import chat
-from hanlm.errors import InputError
+from hanlm.errors import HanLMError, InputError
+from hanlm.time_limit import TimeUpError, time_limit
 from hanlm.tokenizing import load_tokenizer, tokenizer_hash
 
 SPECIALS = ("<unk>", "<s>", "</s>", "<pad>")
@@ -79,9 +82,58 @@ def test_a_template_lies_where_other_tools_look_and_leaves_the_tokenizer_hash_al
     assert "chat_template" not in json.loads((tmp_path / "tokenizer_config.json").read_text())
 
 
-def test_a_template_that_reaches_for_python_is_refused_by_the_sandbox(tokenizer: Any):
+@pytest.mark.fault(24)
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ messages.__class__.__base__.__subclasses__() }}",
+        "{{ raise_exception.__globals__['os'].system('true') }}",
+        "{{ messages.clear() }}",
+        "{{ range(10 ** 9) | list }}",
+        "{{ raise_exception('no such role') }}",
+        "{{ 1 / 0 }}",
+        "{{ messages[0]['content'] + 1 }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        "{% for %}",
+    ],
+)
+def test_a_template_that_reaches_for_python_or_fails_is_refused(tokenizer: Any, template: str):
     with pytest.raises(InputError, match="refused"):
-        chat.render_text(tokenizer, [USER], template="{{ ''.__class__.__mro__ }}")
+        chat.render_text(tokenizer, [USER], template=template)
+
+
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.fault(24)
+def test_a_template_that_loops_for_ever_is_stopped_and_said(tokenizer: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(chat, "TEMPLATE_SECONDS", 0.2)
+    for render in (
+        lambda: chat.render_text(tokenizer, [USER], template=ENDLESS),
+        lambda: chat.prompt_ids(tokenizer, [USER], template=ENDLESS),
+        lambda: chat.render_ids(tokenizer, [[USER, ANSWER]], template=ENDLESS),
+    ):
+        start = time.monotonic()
+        with pytest.raises(HanLMError, match=r"still running after 0\.2 seconds"):
+            render()
+        assert time.monotonic() - start < 5
+
+
+def test_a_limit_of_time_leaves_an_outer_timer_running():
+    fired: list[int] = []
+    handler = signal.signal(signal.SIGALRM, lambda signum, _frame: fired.append(signum))
+    outer = signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(TimeUpError), time_limit(0.05):
+            time.sleep(1)
+        with time_limit(10):
+            pass
+        time.sleep(0.3)
+        assert fired == [signal.SIGALRM]
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *outer)
 
 
 def test_a_template_without_markers_cannot_tell_answers_from_prompts(tokenizer: Any):
