@@ -122,6 +122,7 @@ def build(config: BuildConfig) -> Path:
             funnel = write_corpus(config, sources, draft.folder, quarantine)
         left = passed_over([source.path for source in sources])
         draft.record(**funnel.manifest_keys(), files_passed_over=dict(left))
+    say(funnel.sentence())
     if left:
         say(f"passed over files that are no text: {_listed(left)}")
     return config.out

@@ -49,6 +49,15 @@ class Funnel:
         """Return the sum of one count over all domains."""
         return sum(getattr(counts, name) for counts in self.domains.values())
 
+    def sentence(self) -> str:
+        """Say what became of the documents, for the terminal."""
+        kept, valid = self.total("documents_kept"), self.total("documents_valid")
+        lost = [f"{reason} {count}" for reason, count in (self.dropped + self.quarantine.counts).most_common()]
+        return (
+            f"{self.total('documents_in') + self.quarantine.counts.total()} documents read, {kept} kept "
+            f"({valid} of them held out); left out: {', '.join(lost) or 'none'}"
+        )
+
     def manifest_keys(self) -> dict[str, Any]:
         """Return ``counts``, ``domains`` and ``licenses`` for the manifest.
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from hanlm.artifact import open_artifact
 from hanlm.errors import ConfigError
+from hanlm.log import say
 from hanlm.publish import publish, refuse_existing
 
 type EngineName = Literal["auto", "sentencepiece", "fast"]
@@ -80,4 +81,9 @@ def tokenize(config: TokenizeConfig) -> Path:
         encoder = Encoder(config.tokenizer, engine=config.engine, num_threads=config.workers)
         keys = write_tokens(corpora, encoder, draft.folder)
         draft.record(**keys, engine=encoder.engine, licenses=dict(sorted(licenses.items())))
+    for each in keys["datasets"]:
+        say(
+            f"{each['prefix']}: {each['num_documents']} documents of {each['num_bytes']} bytes, "
+            f"{each['num_tokens']} tokens"
+        )
     return config.out

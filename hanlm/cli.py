@@ -6,16 +6,18 @@
 import errno
 import inspect
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn, get_type_hints
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 from cyclopts.config import Dict
 
 from hanlm import __version__
@@ -47,6 +49,7 @@ COMMANDS = (
     Command(("report",), "eval.report:report", "Draw the report of a finished run."),
 )
 
+_FLAG = re.compile(r"--([a-z][\w-]*)(?:[.=].*)?", re.DOTALL)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -118,10 +121,36 @@ def _dispatch(argv: list[str]) -> None:
     # the command `corpus`.
     app = _app(" ".join(("hanlm", *chosen.words)), chosen.help)
     app.default(_bind(chosen))
-    argv, config = _take_config(argv[len(chosen.words) :], config_type(chosen))
+    schema = config_type(chosen)
+    argv, config = _take_config(argv[len(chosen.words) :], schema)
+    _refuse_unknown_flags(argv, schema)
     if config is not None:
         app.config = [config]
-    app(argv, exit_on_error=False, print_error=False)
+    try:
+        app(argv, exit_on_error=False, print_error=False)
+    except MissingArgumentError as error:
+        raise ConfigError(_missing(error, argv)) from None
+
+
+def _refuse_unknown_flags(argv: Sequence[str], schema: type) -> None:
+    """Name a misspelt flag before anything else: what is missing because of it would only mislead."""
+    known = {f.name.replace("_", "-") for f in fields(schema)} | {"config", "dry-run", "help", "version"}
+    for word in argv:
+        flag = _FLAG.fullmatch(word)
+        if flag and flag[1].replace("_", "-") not in known:
+            near = get_close_matches(flag[1], known, n=1)
+            hint = f"did you mean --{near[0]}?" if near else "--help lists what there is."
+            raise ConfigError(f"unknown option --{flag[1]}; {hint}")
+
+
+def _missing(error: MissingArgumentError, argv: Sequence[str]) -> str:
+    argument = error.argument
+    assert argument is not None
+    name = argument.name if argument.name.startswith("-") else argument.name.upper()
+    if any(word.partition("=")[0] in argument.names for word in argv):
+        return f"{name} needs a value after it; --help says which."
+    positional = argument.field_info.is_positional
+    return f"missing: {name.removeprefix('--').upper() if positional else name}; --help lists what is needed."
 
 
 def _app(name: str, text: str) -> App:
@@ -164,7 +193,8 @@ def _bind(command: Command) -> Callable[..., None]:
     stage = _load(command)
     plan: Callable[[Any], list[str]] = sys.modules[stage.__module__].plan
 
-    def run(config: Any, *, dry_run: bool = False) -> None:
+    def run(config: Any, *, dry_run: bool = False, config_file: Path | None = None) -> None:
+        assert config_file is None  # taken out of the arguments before; declared for --help alone
         if dry_run:
             _print_plan(config, plan(config))
             return
@@ -173,13 +203,17 @@ def _bind(command: Command) -> Callable[..., None]:
 
     flat = Annotated[config_type(command), Parameter(name="*")]
     dry = Annotated[bool, Parameter(help="Print the resolved configuration and what would happen, then stop.")]
+    file = Annotated[
+        Path | None, Parameter(name="--config", help="YAML with any of these options; other flags override it.")
+    ]
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter("config", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=flat),
             inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, annotation=dry, default=False),
+            inspect.Parameter("config_file", inspect.Parameter.KEYWORD_ONLY, annotation=file, default=None),
         ]
     )
-    run.__annotations__ = {"config": flat, "dry_run": dry}
+    run.__annotations__ = {"config": flat, "dry_run": dry, "config_file": file}
     return run
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -26,12 +26,17 @@ class Outcome:
 
 
 def launch(
-    command: str, config: Mapping[str, Any], log: Path, *, processes: int = 1, keep_open: IO[str] | None = None
+    command: Sequence[str],
+    config: Mapping[str, Any],
+    log: Path,
+    *,
+    processes: int = 1,
+    keep_open: IO[str] | None = None,
 ) -> Outcome:
     """Run ``hanlm COMMAND`` on a configuration and wait; SIGINT and SIGTERM reach it as SIGTERM.
 
     Args:
-        command: The words after ``hanlm``.
+        command: The words and flags after ``hanlm``.
         config: Written to ``LOG.yaml`` and passed by ``--config``.
         log: What the command prints goes to the terminal and to ``LOG.log``.
         processes: More than one starts it under ``hanlm.torchrun`` on this machine.
@@ -43,7 +48,7 @@ def launch(
         yaml.safe_dump(json.loads(json.dumps(config)), allow_unicode=True, sort_keys=False), encoding="utf-8"
     )
     torchrun = ["-m", "hanlm.torchrun", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    argv = [sys.executable, *torchrun, "-m", "hanlm", *command.split(), "--config", str(resolved)]
+    argv = [sys.executable, *torchrun, "-m", "hanlm", *command, "--config", str(resolved)]
     started = time.monotonic()
     with log.with_suffix(".log").open("ab") as file, _PassSignals() as signals:
         # A session of its own: the terminal's ctrl-C then reaches it once, through us, and not twice.

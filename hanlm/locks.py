@@ -24,16 +24,28 @@ def exclusive(path: Path, what: str) -> Generator[IO[str]]:
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file = path.open("w")
+            file = path.open("a+")
         except FileNotFoundError:  # its holder finished, and took the folder away, between the two lines above
             continue
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.close()
-            raise ArtifactError(f"{what} is being written by another hanlm process; wait for it or stop it.") from None
+            raise ArtifactError(
+                f"{what} is being written by another hanlm process{_holder(path)}; wait for it or stop it."
+            ) from None
         if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
             break
         file.close()  # the holder deleted the file we waited on: lock the new one
     with file:
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
         yield file
+
+
+def _holder(path: Path) -> str:
+    try:
+        return f" ({int(path.read_text())})"
+    except (OSError, ValueError):
+        return ""

@@ -36,7 +36,7 @@ class RunConfig:
     out: Path
     """The run's folder: one artifact per stage, named after it."""
     set: list[str] = field(default_factory=list[str])
-    """Changes to the recipe, such as `pretrain.seconds=60`."""
+    """Changes to the recipe, such as `pretrained.seconds=60`."""
 
 
 def run(config: RunConfig) -> Path:
@@ -54,6 +54,9 @@ def run(config: RunConfig) -> Path:
         state.start(config.recipe, list(stages))
         for number, (name, stage) in enumerate(stages.items(), start=1):
             _run_stage(f"[{number}/{len(stages)}] {name}", name, stage, config.out, state, lock)
+    reports = [page for name in stages for page in sorted((config.out / name).glob("report.html"))]
+    if reports:
+        say(f"report: {reports[-1]}")
     return config.out
 
 
@@ -81,8 +84,15 @@ def _run_stage(label: str, name: str, stage: Stage, out: Path, state: RunState, 
         shutil.rmtree(work_folder(place), ignore_errors=True)  # resume state of another configuration
     state.begin(name, description)
     say(f"{label}: hanlm {stage.command}")
-    config = stage.with_ | {"out": str(place), "overwrite": True}
-    outcome = launch(stage.command, config, out / "logs" / name, processes=stage.processes, keep_open=lock)
+    config = stage.with_ | {"out": str(place)}
+    # --overwrite apart from the configuration: who repeats the stage by hand from LOG.yaml should not replace anything.
+    outcome = launch(
+        [*stage.command.split(), "--overwrite"],
+        config,
+        out / "logs" / name,
+        processes=stage.processes,
+        keep_open=lock,
+    )
     state.end(name, place, outcome)
     if outcome.exit_code in _STOPPED:
         raise Interrupted(f"stopped in stage {name}; everything finished is kept: run the same command again to go on.")

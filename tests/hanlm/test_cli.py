@@ -156,3 +156,25 @@ def test_the_help_of_a_command_loads_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--inptu", "a", "--out", "o"], "unknown option --inptu; did you mean --input?"),
+        (["--zzz=1", "--num-tokens", "x"], "unknown option --zzz; --help lists what there is."),
+        (["--input", "a"], "missing: --out; --help lists what is needed."),
+        (["--input", "a", "--out"], "--out needs a value after it; --help says which."),
+    ],
+)
+def test_the_mistake_that_was_made_is_the_one_that_is_named(
+    capsys: pytest.CaptureFixture[str], argv: list[str], sentence: str
+):
+    assert code("fake", *argv) == 2
+    assert capsys.readouterr().err == f"hanlm: {sentence}\n"
+    assert not _ran
+
+
+def test_help_tells_of_the_configuration_file(capsys: pytest.CaptureFixture[str]):
+    assert code("fake", "--help") == 0
+    assert "--config" in capsys.readouterr().out

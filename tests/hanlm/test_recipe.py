@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hanlm.artifact import open_artifact
+from hanlm.cli import main
 from hanlm.errors import ConfigError, HanLMError, InputError
 from hanlm.locks import exclusive
 from hanlm.recipe import RunConfig, plan, run
@@ -52,6 +53,11 @@ def test_a_finished_stage_is_skipped_and_a_changed_one_is_redone_with_what_depen
     assert open_artifact(config.out / "second", "corpus")
     assert all("skipped" in line for line in plan(config))
     run(config)
+    assert stages_run(config.out) == before
+    by_hand = ["corpus", "build", "--config", str(config.out / "logs" / "second.yaml")]
+    with pytest.raises(SystemExit) as refused:
+        main(by_hand)  # repeating a stage by hand replaces nothing by accident
+    assert refused.value.code == 2
     assert stages_run(config.out) == before
 
     changed = RunConfig(recipe=str(recipe), out=config.out, set=["second.min_chars=9"])
