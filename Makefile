@@ -25,6 +25,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 $(READY): requirements.lock pyproject.toml
+	@echo "creating .venv (about 6 GB; the first time the packages are downloaded)"
 	@if uv --version >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python 3.12 .venv && \
 	  uv pip install --quiet --compile-bytecode --python .venv --require-hashes -r requirements.lock && \
@@ -42,4 +43,4 @@ lock:
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.12 --generate-hashes --no-emit-index-url --quiet --output-file requirements.lock
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs/demo
