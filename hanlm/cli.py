@@ -23,6 +23,7 @@ from cyclopts.config import Dict
 from hanlm import __version__
 from hanlm.config import read_config_file
 from hanlm.errors import ConfigError, HanLMError
+from hanlm.log import complain, is_main_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +69,18 @@ def _run_guarded(argv: list[str]) -> int:
     try:
         _dispatch(argv)
     except (HanLMError, CycloptsError) as error:
-        _complain(_sentence(error))
+        complain(_sentence(error))
         return getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
-        _complain("interrupted; finished artifacts are untouched: run the same command again to go on.")
+        complain("interrupted; finished artifacts are untouched: run the same command again to go on.")
         return 75
     except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        _complain(f"{error.filename}: {error.strerror}; check the path and its permissions.")
+        complain(f"{error.filename}: {error.strerror}; check the path and its permissions.")
         return 2
     except Exception as error:
         if not is_out_of_space(error):
             raise
-        _complain(
+        complain(
             f"no space left while writing ({error}); nothing was published and earlier results are untouched: "
             "free some space and run the same command again."
         )
@@ -100,11 +101,6 @@ def is_out_of_space(error: BaseException | None) -> bool:
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _complain(sentence: str) -> None:
-    if os.environ.get("RANK", "0") == "0":  # under torchrun every rank fails alike: one sentence is enough
-        print(f"hanlm: {sentence}", file=sys.stderr, flush=True)
 
 
 def _sentence(error: Exception) -> str:
@@ -198,7 +194,7 @@ def _bind(command: Command) -> Callable[..., None]:
         if dry_run:
             _print_plan(config, plan(config))
             return
-        if (out := stage(config)) is not None and os.environ.get("RANK", "0") == "0":
+        if (out := stage(config)) is not None and is_main_process():
             print(out)
 
     flat = Annotated[config_type(command), Parameter(name="*")]

@@ -14,6 +14,8 @@ from typing import IO, Any, Self
 
 import yaml
 
+from hanlm.parent import as_parent
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -33,7 +35,7 @@ def launch(
     processes: int = 1,
     keep_open: IO[str] | None = None,
 ) -> Outcome:
-    """Run ``hanlm COMMAND`` on a configuration and wait; SIGINT and SIGTERM reach it as SIGTERM.
+    """Run ``hanlm COMMAND`` on a configuration and wait; SIGINT and SIGTERM reach it as SIGTERM, and so does our end.
 
     Args:
         command: The words and flags after ``hanlm``.
@@ -58,6 +60,7 @@ def launch(
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            env=as_parent(),
             pass_fds=[keep_open.fileno()] if keep_open else [],
         )
         signals.pass_to(child)

@@ -1,10 +1,12 @@
 """What a user sees while waiting, and what stays: progress, plain lines, metrics."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -13,20 +15,41 @@ from hanlm.errors import ConfigError
 from hanlm.files import replace_text
 
 REPORTERS = ("tensorboard",)
+SENTENCES = "HANLM_SENTENCES"
+"""Environment variable: the folder in which ``hanlm.torchrun`` wants each process's last sentence."""
 _PLAIN_INTERVAL_SECONDS = 10.0
 
 
 def say(line: str) -> None:
-    """Print one line to the user (standard error, so that standard output stays for results)."""
-    print(line, file=sys.stderr, flush=True)
+    """Print one line to the user (standard error, so that standard output stays for results).
+
+    Of the processes of a torchrun only the first one speaks. Nobody may be there to read: a training whose terminal is
+    gone still has to save.
+    """
+    if is_main_process():
+        with suppress(BrokenPipeError):
+            print(line, file=sys.stderr, flush=True)
+
+
+def complain(sentence: str) -> None:
+    """Say why the command ends; ``hanlm.torchrun`` collects this from all its processes and prints the decisive one."""
+    if folder := os.environ.get(SENTENCES):
+        Path(folder, os.environ["RANK"]).write_text(sentence, encoding="utf-8")
+    else:
+        say(f"hanlm: {sentence}")
+
+
+def is_main_process() -> bool:
+    """Say whether this is the first process of a torchrun, or the only one there is."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class Progress:
     """Counts done units; ``advance`` may carry a note such as the current loss."""
 
-    def __init__(self, total: float | None, description: str) -> None:
+    def __init__(self, total: float | None, description: str, done: float = 0.0) -> None:
         self.total, self.description = total, description
-        self.done, self.note = 0.0, ""
+        self.done, self.note = done, ""
 
     def advance(self, amount: float = 1, note: str = "") -> None:
         """Count ``amount`` more units as done."""
@@ -35,8 +58,9 @@ class Progress:
 
 
 class _PlainProgress(Progress):
-    def __init__(self, total: float | None, description: str) -> None:
-        super().__init__(total, description)
+    def __init__(self, total: float | None, description: str, done: float = 0.0) -> None:
+        super().__init__(total, description, done)
+        self.done_before = done
         self.started = self.last = time.monotonic()
 
     def advance(self, amount: float = 1, note: str = "") -> None:
@@ -44,15 +68,36 @@ class _PlainProgress(Progress):
         now = time.monotonic()
         if now - self.last >= _PLAIN_INTERVAL_SECONDS:
             self.last = now
-            share = f"{self.done / self.total:4.0%}" if self.total else f"{self.done:g}"
-            say(f"{self.description} {share} after {now - self.started:.0f} s {self.note}".rstrip())
+            say(self._line(now - self.started))
+
+    def _line(self, seconds: float) -> str:
+        if not self.total:
+            return f"{self.description} {self.done:g} after {_clock(seconds)} {self.note}".rstrip()
+        speed = (self.done - self.done_before) / seconds
+        left = f", {_clock((self.total - self.done) / speed)} left" if speed > 0 else ""
+        return f"{self.description} {self.done / self.total:4.0%} after {_clock(seconds)}{left} {self.note}".rstrip()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextmanager
-def progress(total: float | None, description: str) -> Generator[Progress]:
-    """Show a bar on a terminal and a plain line every few seconds elsewhere."""
+def progress(total: float | None, description: str, *, done: float = 0.0) -> Generator[Progress]:
+    """Show a bar on a terminal and a plain line every few seconds elsewhere, with the time that is left.
+
+    Args:
+        total: Units in all, where that is known.
+        description: What is being done, and in which units.
+        done: Units that an earlier run did; they do not count for the speed.
+    """
+    if not is_main_process():
+        yield Progress(total, description, done)
+        return
     if not sys.stderr.isatty():
-        yield _PlainProgress(total, description)
+        yield _PlainProgress(total, description, done)
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -63,18 +108,31 @@ def progress(total: float | None, description: str) -> Generator[Progress]:
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
+        TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     ]
     with RichProgress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total, note="")
+        task = bar.add_task(description, total=total, completed=done, note="")  # pyright: ignore[reportArgumentType]
 
         class _Bar(Progress):
             def advance(self, amount: float = 1, note: str = "") -> None:
                 super().advance(amount, note)
                 bar.update(task, advance=amount, note=self.note)
 
-        yield _Bar(total, description)
+        yield _Bar(total, description, done)
+
+
+def check_reporters(report_to: Sequence[str]) -> None:
+    """Refuse trackers that are unknown or not installed.
+
+    Raises:
+        ConfigError: Names the tracker.
+    """
+    if unknown := set(report_to) - set(REPORTERS):
+        raise ConfigError(f"report_to knows {', '.join(REPORTERS)}; got {', '.join(sorted(unknown))}.")
+    if "tensorboard" in report_to and find_spec("tensorboard") is None:
+        raise ConfigError("report_to tensorboard needs the package: pip install 'hanlm[tensorboard]'.")
 
 
 class Metrics:
@@ -90,8 +148,7 @@ class Metrics:
     """
 
     def __init__(self, folder: Path, report_to: Sequence[str] = (), *, resumed_after: int | None = None) -> None:
-        if unknown := set(report_to) - set(REPORTERS):
-            raise ConfigError(f"report_to knows {', '.join(REPORTERS)}; got {', '.join(sorted(unknown))}.")
+        check_reporters(report_to)
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         if resumed_after is not None:
@@ -130,8 +187,6 @@ def drop_metrics_after(path: Path, step: int) -> None:
 
 
 def _tensorboard(folder: Path, resumed_after: int | None) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ConfigError("report_to tensorboard needs the package: pip install 'hanlm[tensorboard]'.") from error
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(str(folder), purge_step=None if resumed_after is None else resumed_after + 1)

@@ -1,4 +1,4 @@
-"""Under torchrun a command keeps its exit code: two real processes each."""
+"""Under torchrun a command keeps its exit code and its sentence: two real processes each."""
 
 import os
 import signal
@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 FAIL = "import os, sys, time\nif os.environ['RANK'] == '0': time.sleep(60)\nsys.exit(3)\n"
+DIE = "import os, signal, time\nif os.environ['RANK'] == '0': time.sleep(60)\nos.kill(os.getpid(), signal.SIGKILL)\n"
 SAVE = """
 import os, pathlib, signal, sys, time
+from hanlm.log import complain
 def save(*_):
     time.sleep(1)
     pathlib.Path(sys.argv[1], 'saved' + os.environ['RANK']).touch()
+    complain(f"saved by {os.environ['RANK']}.")
     sys.exit(75)
 signal.signal(signal.SIGTERM, save)
 signal.signal(signal.SIGINT, save)
@@ -23,25 +26,45 @@ time.sleep(60)
 """
 
 
-def start(tmp_path: Path, program: str) -> "subprocess.Popen[str]":
+def start(*program: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "hanlm.torchrun", "--standalone", "--nproc-per-node=2", *map(str, program)]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+
+
+def write(tmp_path: Path, program: str) -> Path:
     (tmp_path / "program.py").write_text(program)
-    command = [sys.executable, "-m", "hanlm.torchrun", "--standalone", "--nproc-per-node=2"]
-    return subprocess.Popen(
-        [*command, str(tmp_path / "program.py"), str(tmp_path)], stderr=subprocess.PIPE, text=True, env=os.environ
-    )
+    return tmp_path / "program.py"
 
 
 def test_a_process_that_fails_gives_its_code(tmp_path: Path):
-    child = start(tmp_path, FAIL)
+    child = start(write(tmp_path, FAIL))
     _, said = child.communicate(timeout=100)
     assert child.returncode == 3, said
-    assert "Traceback" not in said
+    assert not said
+
+
+def test_a_process_that_was_killed_is_named_with_the_signal(tmp_path: Path):
+    child = start(write(tmp_path, DIE))
+    _, said = child.communicate(timeout=100)
+    assert child.returncode == 128 + signal.SIGKILL, said
+    assert said == "hanlm: process 1 was ended by SIGKILL; if nobody sent that, look whether memory ran out.\n"
+
+
+def test_of_a_command_that_all_processes_refuse_one_sentence_is_seen(tmp_path: Path):
+    nowhere = tmp_path / "nowhere"
+    child = start("-m", "hanlm", "corpus", "build", "--input", nowhere, "--out", tmp_path / "out")
+    _, said = child.communicate(timeout=100)
+    assert child.returncode == 2, said
+    assert said.startswith("hanlm: ")
+    assert str(nowhere) in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.fault(3)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_reaches_every_process_waits_for_them_and_gives_75(tmp_path: Path, number: signal.Signals):
-    child = start(tmp_path, SAVE)
+    child = start(write(tmp_path, SAVE), tmp_path)
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("ready*"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -49,4 +72,4 @@ def test_a_signal_reaches_every_process_waits_for_them_and_gives_75(tmp_path: Pa
     _, said = child.communicate(timeout=100)
     assert child.returncode == 75, said
     assert len(list(tmp_path.glob("saved*"))) == 2
-    assert "Traceback" not in said
+    assert said == "hanlm: saved by 0.\n"
