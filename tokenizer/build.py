@@ -13,12 +13,14 @@ from tokenizer.count import CorpusCount, count_corpus
 from tokenizer.extend import ExtendConfig
 from tokenizer.fast import fast_tokenizer
 from tokenizer.measure import measure
+from tokenizer.merge import read_donor
 from tokenizer.model import vocabulary_matrices, write_model
 from tokenizer.report import Result, write_report
-from tokenizer.rows import piece_parents
+from tokenizer.rows import base_parents, piece_parents
 from tokenizer.spm import extended_proto
+from tokenizer.train_spm import train_spm
 from tokenizer.verify import Verification, verify
-from tokenizer.vocabulary import Vocabulary, learn_vocabulary
+from tokenizer.vocabulary import Vocabulary, learn_vocabulary, merge_vocabulary
 from tokenizer.write import write_card, write_tokenizer
 
 
@@ -28,11 +30,12 @@ def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
     if base.config is not None:
         vocabulary_matrices(base)  # refuses a base without usable matrices before the long part
     with kept_quarantine(draft) as quarantine:
-        corpus = count_corpus(config.corpus, quarantine, config.pieces)
+        corpus = count_corpus(config.corpus, quarantine, config.pieces) if config.corpus else CorpusCount()
         quarantine.check(config.max_quarantined)
-    say(f"counted {len(corpus.segments)} distinct segments in {corpus.num_documents} documents")
-    vocabulary = _learn(config, base, corpus)
-    proto = extended_proto(base, vocabulary.pieces)
+    if config.corpus:
+        say(f"counted {len(corpus.segments)} distinct segments in {corpus.num_documents} documents")
+    vocabulary = _choose(config, base, corpus, workers)
+    proto = extended_proto(base, vocabulary.pieces, vocabulary.scores)
     fast = fast_tokenizer(base, proto)
     verification = _verify(config, base, proto, fast, corpus, workers)
     write_tokenizer(base, proto, fast, draft.folder)
@@ -53,10 +56,33 @@ def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
     draft.record(counts={"documents_in": corpus.num_documents, "quarantined": result.quarantined})
 
 
-def _learn(config: ExtendConfig, base: Base, corpus: CorpusCount) -> Vocabulary:
+def _choose(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) -> Vocabulary:
+    if config.method == "merge-spm":
+        return _merge(config, base, corpus, workers)
+    assert config.num_new_tokens is not None
     vocabulary = learn_vocabulary(base, corpus, config.pieces, config.prior, config.num_new_tokens)
     if (found := len(vocabulary.pieces)) < config.num_new_tokens:
         say(f"the corpus holds only {found} pieces worth adding, fewer than the {config.num_new_tokens} asked for")
+    return vocabulary
+
+
+def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) -> Vocabulary:
+    if config.spm is not None:
+        donor = read_donor(config.spm)
+    else:
+        assert config.num_new_tokens is not None
+        donor = train_spm(config.corpus, config.spm_type, config.num_new_tokens, seed=config.seed, workers=workers)
+    vocabulary = merge_vocabulary(
+        base,
+        corpus,
+        donor,
+        config.pieces,
+        compatible=config.compatible,
+        limit=config.num_new_tokens,
+        workers=workers,
+    )
+    left = ", ".join(f"{reason}: {len(pieces)}" for reason, pieces in vocabulary.left_out.items())
+    say(f"{len(vocabulary.pieces)} pieces merged; left out: {left or 'none'}")
     return vocabulary
 
 
@@ -72,6 +98,9 @@ def _verify(
         seed=config.seed,
         workers=workers,
     )
+    if config.compatible:  # its faults are what the published merge is known for: counted, not mended
+        say(f"faults of the published merge: {verification.failures() or 'none'}")
+        return verification
     verification.require_clean()
     say(f"verified {verification.num_tokens_checked} tokens and {verification.num_texts} texts: no fault")
     return verification
@@ -81,7 +110,8 @@ def _write_model(config: ExtendConfig, base: Base, proto: Any, corpus: CorpusCou
     """Write weights, configuration and card, if the base has weights; returns the padded vocabulary size."""
     if base.config is None:
         return None
-    parents = piece_parents(proto, base.num_tokens)
+    parents = base_parents(base, proto) if config.compatible else piece_parents(proto, base.num_tokens)
     num_rows = write_model(base, folder, parents, config.pad_to_multiple, config.seed)
-    write_card(base, folder, corpus, len(parents))
+    merged = f"merged from `{config.spm.name}`" if config.spm else f"learned from {corpus.num_documents} documents"
+    write_card(base, folder, merged, len(parents))
     return num_rows

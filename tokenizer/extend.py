@@ -9,6 +9,8 @@ from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED
 from hanlm.records import list_files
 
+type Method = Literal["continued-bpe", "merge-spm"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtendConfig:
@@ -16,12 +18,22 @@ class ExtendConfig:
 
     base: Path
     """What to extend: a model folder, or a bare SentencePiece `tokenizer.model`."""
-    corpus: tuple[Path, ...]
-    """Texts to learn from: corpora (their train split), jsonl with a `text` (and `domain`), txt, folders."""
     out: Path
     """Folder of the extended model, or of the tokenizer where the base has no weights."""
-    num_new_tokens: int
-    """How many tokens to add; fewer where the corpus holds no more."""
+    corpus: tuple[Path, ...] = ()
+    """Texts to learn from: corpora (their train split), jsonl with a `text` (and `domain`), txt, folders. With `--spm`
+    they are only measured on, and may be left out."""
+    num_new_tokens: int | None = None
+    """How many tokens to add; fewer where the corpus holds no more. With `--spm` by default all."""
+    method: Method = "continued-bpe"
+    """continued-bpe learns what saves most tokens on top of the base; merge-spm is the classic merger, which appends
+    the pieces of a Chinese SentencePiece model."""
+    spm: Path | None = None
+    """With merge-spm: the model to merge, such as `chinese_sp.model`; by default one is trained on the corpus."""
+    spm_type: Literal["unigram", "bpe"] = "unigram"
+    """With merge-spm: what kind of model is trained where `--spm` names none."""
+    compatible: bool = False
+    """With `--spm`: repeat the published Chinese-LLaMA merge id by id, with the faults that the report then counts."""
     pieces: Literal["han", "han+punct", "han+punct+space"] = "han+punct+space"
     """What new pieces may hold. With punctuation (and the space beside Chinese) text gets shorter."""
     prior: Literal["jieba", "none"] = "jieba"
@@ -40,7 +52,7 @@ class ExtendConfig:
     """Replace a finished result."""
 
     def __post_init__(self) -> None:
-        if self.num_new_tokens < 1:
+        if self.num_new_tokens is not None and self.num_new_tokens < 1:
             raise ConfigError(f"expected --num-new-tokens of at least 1, got {self.num_new_tokens}.")
         if self.pad_to_multiple < 1:
             raise ConfigError(f"expected --pad-to-multiple of at least 1, got {self.pad_to_multiple}.")
@@ -48,22 +60,33 @@ class ExtendConfig:
             raise ConfigError(f"expected --workers of 0 (every core) or more, got {self.workers}.")
         if not 0 <= self.max_quarantined <= 1:
             raise ConfigError(f"expected --max-quarantined between 0 and 1, got {self.max_quarantined}.")
-        if not self.corpus:
+        if self.method == "continued-bpe" and (self.spm or self.compatible):
+            raise ConfigError("--spm and --compatible belong to --method merge-spm; add it, or leave them out.")
+        if self.compatible and (self.spm is None or self.num_new_tokens is not None):
+            raise ConfigError("--compatible repeats a merge whole: it needs --spm MODEL and no --num-new-tokens.")
+        if self.spm is None and not self.corpus:
             raise ConfigError("expected texts to learn from, got none; pass --corpus PATH….")
+        if self.spm is None and self.num_new_tokens is None:
+            raise ConfigError("expected how many tokens to add; pass --num-new-tokens N.")
 
 
 def plan(config: ExtendConfig) -> list[str]:
     """Return what would happen, after checking the base and that there is text."""
     from tokenizer.base import read_base
+    from tokenizer.merge import read_donor
     from tokenizer.model import vocabulary_matrices
 
     refuse_existing(config.out, config.overwrite)
     base = read_base(config.base, trust_remote_code=config.trust_remote_code)
     files = list_files(config.corpus)
-    lines = [
-        f"the base has {base.num_tokens} tokens; up to {config.num_new_tokens} are added",
-        f"they are learned from {len(files)} files of {sum(f.stat().st_size for f in files)} bytes",
-    ]
+    text = f"{len(files)} files of {sum(f.stat().st_size for f in files)} bytes"
+    most = f"up to {config.num_new_tokens}" if config.num_new_tokens else "all that fit"
+    lines = [f"the base has {base.num_tokens} tokens; {most} are added"]
+    if config.spm is not None:
+        read_donor(config.spm)
+        lines.append(f"they are the pieces of {config.spm}" + (f", measured on {text}" if files else ""))
+    else:
+        lines.append(f"they are learned from {text}")
     if base.config is None:
         return [*lines, f"a tokenizer is written to {config.out}"]
     names = ", ".join(vocabulary_matrices(base))
@@ -83,7 +106,8 @@ def extend(config: ExtendConfig) -> Path:
     refuse_existing(config.out, config.overwrite)
     list_files(config.corpus)
     base = read_base(config.base, trust_remote_code=config.trust_remote_code)
-    inputs = {"base": config.base, **{f"corpus{i}": path for i, path in enumerate(config.corpus)}}
+    donor = {} if config.spm is None else {"spm": config.spm}
+    inputs = {"base": config.base, **donor, **{f"corpus{i}": path for i, path in enumerate(config.corpus)}}
     with publish(
         config.out,
         kind="tokenizer" if base.config is None else "model",

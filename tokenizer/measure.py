@@ -37,8 +37,8 @@ class Measure:
     """``num_new_tokens`` and ``tokens_per_char`` by domain, as ``vocab_report.json`` holds it."""
 
 
-def measure(base: Base, proto: Any, corpus: CorpusCount, learned: Vocabulary, workers: int) -> Measure:
-    """Measure held-out documents, each tokenized as a whole.
+def measure(base: Base, proto: Any, corpus: CorpusCount, learned: Vocabulary, workers: int) -> Measure | None:
+    """Measure held-out documents, each tokenized as a whole; None where there is no text to measure on.
 
     The curve needs no further tokenizers: learning carried the held-out text along, and what a prefix of the
     pieces saved on it is exactly what a tokenizer with that prefix saves (up to a few quotes beside Latin).
@@ -49,6 +49,8 @@ def measure(base: Base, proto: Any, corpus: CorpusCount, learned: Vocabulary, wo
         for domain, texts in corpus.held_out.items()
         if texts
     }
+    if not domains:
+        return None
     chinese = [m for domain, m in domains.items() if is_chinese(corpus.held_out[domain])] or list(domains.values())
     totals = [
         sum(getattr(m, name) for m in chinese) for name in ("num_chars", "num_base_tokens", "num_extended_tokens")

@@ -35,8 +35,10 @@ class Result:
     corpus: CorpusCount
     vocabulary: Vocabulary
     verification: Verification
-    measure: Measure
-    num_requested: int
+    measure: Measure | None
+    """None where no text was given to measure on."""
+    num_requested: int | None
+    """None where all that fit were asked for."""
     num_rows: int | None
     """Rows of the model's vocabulary matrices, padding included; None without a model."""
     quarantined: Mapping[str, int]
@@ -51,20 +53,25 @@ def write_report(folder: Path, result: Result) -> None:
 
 def report_keys(result: Result) -> dict[str, Any]:
     """Return the contents of ``vocab_report.json``."""
+    measure = result.measure
     return {
         "num_base_tokens": result.base.num_tokens,
         "num_new_tokens": len(result.vocabulary.pieces),
         "num_requested_tokens": result.num_requested,
         "num_rows": result.num_rows,
         "verification": result.verification.as_report(),
-        "tokens_per_char": {domain: m.ratios() for domain, m in result.measure.domains.items()},
-        "tokens_per_char_overall": result.measure.overall.ratios(),
-        "measured_on": result.corpus.measured_on,
-        "size_curve": result.measure.size_curve,
+        "tokens_per_char": {domain: m.ratios() for domain, m in measure.domains.items()} if measure else {},
+        "tokens_per_char_overall": measure.overall.ratios() if measure else {},
+        "measured_on": result.corpus.measured_on or "nothing: no corpus was given",
+        "size_curve": measure.size_curve if measure else [],
         "num_documents": result.corpus.num_documents,
         "quarantined": dict(result.quarantined),
         "new_pieces": result.vocabulary.pieces,
         "gains": result.vocabulary.gains,
+        "left_out": {
+            reason: {"num_pieces": len(left), "examples": left[:_NUM_LISTED]}
+            for reason, left in result.vocabulary.left_out.items()
+        },
     }
 
 
@@ -72,14 +79,8 @@ def report_page(result: Result) -> Page:
     """Return the page that a person reads."""
     page = Page("Vocabulary extension", f"{result.base.path.name}: {len(result.vocabulary.pieces):,} new tokens")
     _summary(page, result)
-    page.section("Tokens per character")
-    page.paragraph(f"Measured on {result.corpus.measured_on}, whole documents. Fewer is better.")
-    page.table(
-        ["domain", "characters", "base", "extended", "saved"],
-        [_row(domain, m.num_chars, m.ratios()) for domain, m in result.measure.domains.items()],
-    )
-    page.section("How many tokens?")
-    page.figure(_curve(result.measure), "Tokens per character of held-out text against the number of new tokens.")
+    if result.measure is not None:
+        _measured(page, result.measure, result.corpus.measured_on)
     page.section("Sample sentences")
     old, new = SentencePiece(result.base.proto), SentencePiece(result.proto)
     for sample in SAMPLES:
@@ -91,25 +92,40 @@ def report_page(result: Result) -> Page:
 
 
 def _summary(page: Page, result: Result) -> None:
-    ratios, found = result.measure.overall.ratios(), len(result.vocabulary.pieces)
+    found = len(result.vocabulary.pieces)
     size = f"{result.base.num_tokens + found:,} tokens"
     rows = f", {result.num_rows:,} rows" if result.num_rows else ""
-    page.cards(
-        [
-            Card(label="New tokens", value=f"{found:,}", note=f"{size}{rows}"),
+    cards = [Card(label="New tokens", value=f"{found:,}", note=f"{size}{rows}")]
+    if result.measure is not None:
+        ratios = result.measure.overall.ratios()
+        cards += [
             Card(label="Tokens per character, base", value=f"{ratios['base']:.3f}"),
             Card(label="Tokens per character, extended", value=f"{ratios['extended']:.3f}", tone="good"),
             Card(label="Text is shorter by", value=f"{1 - ratios['extended'] / ratios['base']:.0%}", tone="good"),
         ]
-    )
-    if found < result.num_requested:
+    page.cards(cards)
+    if result.num_requested is not None and found < result.num_requested:
+        why = "could be used" if result.vocabulary.left_out else "would save at least two tokens on the corpus"
+        page.paragraph(f"{result.num_requested:,} tokens were asked for; only {found:,} pieces {why}.")
+    if result.verification.failures():
         page.paragraph(
-            f"{result.num_requested:,} tokens were asked for; the corpus holds only {found:,} pieces that would save "
-            "at least two tokens on it."
+            f"This repeats the published merge with its faults: {result.verification.failures()}. Without --compatible "
+            "the pieces get ranks of their own, and none of these remain."
         )
     if result.quarantined:
         bad = ", ".join(f"{reason}: {count}" for reason, count in sorted(result.quarantined.items()))
         page.paragraph(f"Records that could not be read and were left out: {bad} (see quarantine.jsonl).")
+
+
+def _measured(page: Page, measure: Measure, measured_on: str) -> None:
+    page.section("Tokens per character")
+    page.paragraph(f"Measured on {measured_on}, whole documents. Fewer is better.")
+    page.table(
+        ["domain", "characters", "base", "extended", "saved"],
+        [_row(domain, m.num_chars, m.ratios()) for domain, m in measure.domains.items()],
+    )
+    page.section("How many tokens?")
+    page.figure(_curve(measure), "Tokens per character of held-out text against the number of new tokens.")
 
 
 def _row(domain: str, num_chars: int, ratios: Mapping[str, float]) -> list[str | int | float]:
@@ -137,10 +153,16 @@ def _pieces(proto: Any, tokenizer: SentencePiece, text: str) -> list[str]:
 
 def _new_pieces(page: Page, vocabulary: Vocabulary) -> None:
     page.section("New tokens")
-    page.paragraph("Tokens saved on the training text (and prior) when each piece was added.")
-    best = [(_shown(piece), round(gain)) for piece, gain in zip(vocabulary.pieces, vocabulary.gains, strict=True)]
-    multi = [row for row in best if len(row[0]) > 1][:_NUM_LISTED]
-    page.table(["most useful", "tokens saved"], multi, caption="The most useful pieces of two or more characters")
+    if vocabulary.gains:
+        page.paragraph("Tokens saved on the training text (and prior) when each piece was added.")
+        best = [(_shown(piece), round(gain)) for piece, gain in zip(vocabulary.pieces, vocabulary.gains, strict=True)]
+        multi = [row for row in best if len(row[0]) > 1][:_NUM_LISTED]
+        page.table(["most useful", "tokens saved"], multi, caption="The most useful pieces of two or more characters")
+    if vocabulary.left_out:
+        page.table(
+            ["left out of the merged model because", "pieces", "such as"],
+            [[reason, len(left), "  ".join(map(_shown, left[:12]))] for reason, left in vocabulary.left_out.items()],
+        )
     longest = sorted(vocabulary.pieces, key=lambda piece: -len(piece))[:_NUM_LISTED]
     page.details("The longest", _wrapped(longest))
     page.details("The last ones added", _wrapped(vocabulary.pieces[-_NUM_LISTED:]))

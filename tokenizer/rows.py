@@ -10,8 +10,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.base import BYTE, NORMAL
+from tokenizer.base import BYTE, NORMAL, Base
+from tokenizer.encode import SentencePiece
 from tokenizer.pieces import SPACE
+from tokenizer.spm import without_dummy_prefix
 
 NOISE: Final = 0.2
 """Standard deviation of what is added to a character's row, in that of the matrix's own elements. Characters of one
@@ -32,6 +34,15 @@ def piece_parents(proto: Any, num_base: int) -> list[list[int]]:
         # A bare space says nothing about the piece and would stand for half of it.
         parents.append([ids[part] for part in parts if part != SPACE])
     return parents
+
+
+def base_parents(base: Base, proto: Any) -> list[list[int]]:
+    """Return, for each new piece, the ids that the base spells it with: for pieces that have no merge tree."""
+    bare = SentencePiece(without_dummy_prefix(base.proto))
+    new = [p.piece for p in proto.pieces[base.num_tokens :]]
+    space = next((i for i, p in enumerate(base.proto.pieces) if p.piece == SPACE), None)
+    spelled = bare.encode([piece.replace(SPACE, " ") for piece in new])
+    return [[i for i in ids if i != space] or ids for ids in spelled]
 
 
 def last_parts(piece: str, scores: Mapping[str, float]) -> list[str]:

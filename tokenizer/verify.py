@@ -54,16 +54,19 @@ class Verification:
     examples: list[str] = field(default_factory=list[str])
     """The first few failures, in words."""
 
-    def require_clean(self) -> None:
-        """Raise ``VerificationError`` if anything failed."""
+    def failures(self) -> str:
+        """Return what failed, counted in words; empty if nothing did."""
         failures = {
             "dead tokens": self.dead_tokens,
             "changed non-Chinese lines": self.changed_lines,
             "texts where SentencePiece and the fast tokenizer differ": self.sentencepiece_fast_mismatches,
             "round trips lost": self.round_trip_failures,
         }
-        if any(failures.values()):
-            counts = ", ".join(f"{count} {name}" for name, count in failures.items() if count)
+        return ", ".join(f"{count} {name}" for name, count in failures.items() if count)
+
+    def require_clean(self) -> None:
+        """Raise ``VerificationError`` if anything failed."""
+        if counts := self.failures():
             raise VerificationError(
                 f"expected a tokenizer without a fault, got {counts} ({'; '.join(self.examples[:3])}); nothing was "
                 "written: a base whose pieces share one score (an earlier merge with score 0) cannot be extended; "

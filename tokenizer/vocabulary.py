@@ -1,6 +1,7 @@
-"""Choose the new pieces: the corpus's segments, the prior's, and what the base already has, given to ``learn``."""
+"""The new pieces: learned from the corpus's segments and the prior's, or merged from another model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,22 +9,30 @@ import numpy.typing as npt
 from hanlm.errors import InputError
 from tokenizer.base import NORMAL, Base
 from tokenizer.count import CorpusCount
+from tokenizer.encode import SentencePiece
 from tokenizer.learn import Learned, learn
+from tokenizer.merge import compatible_merge, merge
 from tokenizer.pieces import SEPARATOR, Pieces, class_table, segments
 from tokenizer.prior import Prior, jieba_segments
+from tokenizer.spm import extended_proto
 
 _CURVE_SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """New pieces in order of gain, and the size curve of held-out text."""
+    """New pieces, best first, and the size curve of held-out text."""
 
     pieces: list[str]
-    gains: list[float]
     sizes: list[int]
     saved: npt.NDArray[np.int64]
     """[sizes, domains]: tokens saved on the held-out text of ``CorpusCount.held_out``, in its order."""
+    gains: list[float] = field(default_factory=list[float])
+    """Tokens that each learned piece saved when it was added."""
+    left_out: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Reason -> pieces of a merged model that were not added."""
+    scores: list[float] | None = None
+    """SentencePiece's scores of the pieces, where they do not simply continue the base's ranks."""
 
 
 def learn_vocabulary(base: Base, corpus: CorpusCount, pieces: Pieces, prior: Prior, num_new_tokens: int) -> Vocabulary:
@@ -69,4 +78,31 @@ def _curve(learned: Learned, num_new_tokens: int) -> Vocabulary:
     """Cut the curve where the corpus ran out of pieces."""
     found = len(learned.pieces)
     sizes = [size for size in _sizes(num_new_tokens) if size < found] + [found]
-    return Vocabulary(learned.pieces, learned.gains, sizes, learned.saved[: len(sizes)])
+    return Vocabulary(learned.pieces, sizes, learned.saved[: len(sizes)], learned.gains)
+
+
+def merge_vocabulary(
+    base: Base, corpus: CorpusCount, donor: Any, pieces: Pieces, *, compatible: bool, limit: int | None, workers: int
+) -> Vocabulary:
+    """Return the pieces of a SentencePiece model that the base lacks, and what they save on held-out text.
+
+    Raises:
+        InputError: If nothing is worth adding.
+    """
+    merged = compatible_merge(base, donor) if compatible else merge(base, donor, pieces, limit)
+    scores = [0.0] * len(merged.pieces) if compatible else None
+    sizes = _sizes(len(merged.pieces)) if corpus.held_out else []
+    before = _counts(base.proto, corpus, workers)
+    saved = [before - _counts(extended_proto(base, merged.pieces[:n], scores), corpus, workers) for n in sizes]
+    return Vocabulary(
+        merged.pieces,
+        sizes,
+        np.array(saved).reshape(len(sizes), len(corpus.held_out)),
+        left_out=merged.left_out,
+        scores=scores,
+    )
+
+
+def _counts(proto: Any, corpus: CorpusCount, workers: int) -> npt.NDArray[np.int64]:
+    tokenizer = SentencePiece(proto, workers)
+    return np.array([tokenizer.count(texts) for texts in corpus.held_out.values()], np.int64)

@@ -7,7 +7,6 @@ from typing import Any
 
 from hanlm.model_folder import write_model_card
 from tokenizer.base import Base
-from tokenizer.count import CorpusCount
 from tokenizer.fast import tokenizer_config
 
 
@@ -25,15 +24,15 @@ def write_tokenizer(base: Base, proto: Any, fast: dict[str, Any], folder: Path) 
         shutil.copyfile(template, folder / template.name)
 
 
-def write_card(base: Base, folder: Path, corpus: CorpusCount, num_new: int) -> None:
+def write_card(base: Base, folder: Path, origin: str, num_new: int) -> None:
     """Write the model card; the new rows are untrained, and it says so."""
     write_model_card(
         folder,
         title=f"{base.path.name} with {num_new} Chinese tokens",
         base=base.path,
         body=(
-            f"The vocabulary of `{base.path.name}` ({base.num_tokens} tokens) with {num_new} pieces learned from "
-            f"{corpus.num_documents} documents by HanLM's `extend-vocab`. The new rows are initialised, not trained: "
+            f"The vocabulary of `{base.path.name}` ({base.num_tokens} tokens) with {num_new} pieces {origin} "
+            f"by HanLM's `extend-vocab`. The new rows are initialised, not trained: "
             "continue pretraining before use. `vocab_report.html` shows the pieces and what they save."
         ),
     )

@@ -1,0 +1,144 @@
+"""The classic merger: the pieces of a Chinese SentencePiece model, appended to the base's vocabulary.
+
+``compatible_merge`` does what the published Chinese-LLaMA merge did, faults included; ``merge`` gives the pieces
+ranks that continue the base's, and leaves out what could never be produced or does not belong.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
+from pathlib import Path
+from typing import Any, Final
+
+from hanlm.errors import InputError
+from tokenizer.base import NORMAL, USER_DEFINED, Base
+from tokenizer.pieces import SEPARATOR, STRONG, Pieces, class_table
+
+IN_BASE: Final = "already in the base"
+NO_TEXT: Final = "control tokens and bytes"
+DIGITS: Final = "holds a digit"
+FOREIGN: Final = "not Chinese"
+UNREACHABLE: Final = "can never be produced"
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """New pieces in order of id, and what was left out."""
+
+    pieces: list[str]
+    left_out: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Reason -> pieces."""
+
+
+def read_donor(path: Path) -> Any:
+    """Read the SentencePiece model whose pieces are merged in, of whatever kind.
+
+    Raises:
+        InputError: If it is none.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no SentencePiece model at {path}; check --spm.")
+    return parse_model(path.read_bytes(), path)
+
+
+def parse_model(content: bytes, path: Path) -> Any:
+    """Return the ``ModelProto`` that a file holds; ``path`` names it in errors.
+
+    Raises:
+        InputError: If it is none.
+    """
+    from google.protobuf.message import DecodeError
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto()  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        proto.ParseFromString(content)
+    except DecodeError:
+        proto.Clear()
+    if not proto.pieces:
+        raise InputError(f"{path} is no SentencePiece model; expected one such as chinese_sp.model.")
+    return proto
+
+
+def compatible_merge(base: Base, donor: Any) -> Merged:
+    """Return every piece the base lacks, in the donor's order.
+
+    The published merge gave each of them a score of 0.
+    """
+    known = {p.piece for p in base.proto.pieces}
+    new = [p.piece for p in donor.pieces]
+    return Merged([p for p in new if p not in known], {IN_BASE: [p for p in new if p in known]})
+
+
+def merge(base: Base, donor: Any, pieces: Pieces, limit: int | None = None) -> Merged:
+    """Return the donor's pieces by its own ranking, each after the parts it is merged from.
+
+    Raises:
+        InputError: If nothing is worth adding.
+    """
+    left_out: dict[str, list[str]] = {}
+    wanted: list[str] = []
+    known = {p.piece for p in base.proto.pieces}
+    for p in sorted(donor.pieces, key=lambda p: -p.score):
+        reason = NO_TEXT if p.type not in (NORMAL, USER_DEFINED) else _reason_against(p.piece, known, pieces)
+        (wanted if reason is None else left_out.setdefault(reason, [])).append(p.piece)
+    order = _reachable(base, wanted)
+    chosen = set(order)
+    left_out[UNREACHABLE] = [piece for piece in wanted if piece not in chosen]
+    if not order:
+        raise InputError(f"the base {base.path} already has every Chinese piece of the model that was to be merged.")
+    return Merged(order[:limit], {reason: left for reason, left in left_out.items() if left})
+
+
+def _reason_against(piece: str, known: set[str], pieces: Pieces) -> str | None:
+    if piece in known:
+        return IN_BASE
+    if any(char.isdigit() for char in piece):
+        return DIGITS
+    classes = [class_table(pieces)[ord(char)] for char in piece]
+    return FOREIGN if SEPARATOR in classes or STRONG not in classes else None
+
+
+def _reachable(base: Base, wanted: Sequence[str]) -> list[str]:
+    """Return the pieces that merging, best rank first, really arrives at, in an order of ranks that makes it so."""
+    ranks, first = dict(base.ranked), base.next_score
+    order = list(wanted)
+    while True:
+        order = _after_their_parts(order, ranks)
+        scores = ranks | {piece: first - i for i, piece in enumerate(order)}
+        alive = [piece for piece in order if len(piece) == 1 or _arrives(piece, scores)]
+        if len(alive) == len(order):
+            return order
+        order = alive
+
+
+def _after_their_parts(wanted: Sequence[str], known: Mapping[str, float]) -> list[str]:
+    """Return the pieces, each as early as its ranking allows but after two parts it can be merged from."""
+    placed = dict.fromkeys(known)
+    order: list[str] = []
+    waiting = list(wanted)
+    while waiting:
+        later: list[str] = []
+        for piece in waiting:
+            if len(piece) == 1 or any(piece[:i] in placed and piece[i:] in placed for i in range(1, len(piece))):
+                placed[piece] = None
+                order.append(piece)
+            else:
+                later.append(piece)
+        if len(later) == len(waiting):
+            return order
+        waiting = later
+    return order
+
+
+def _arrives(piece: str, scores: Mapping[str, float]) -> bool:
+    """Say whether byte-pair encoding of a piece's own text ends in the piece."""
+    parts = list(piece)
+    while len(parts) > 1:
+        pairs = [a + b for a, b in pairwise(parts)]
+        best = max(range(len(pairs)), key=lambda i: (scores.get(pairs[i], -inf), -i))
+        if pairs[best] not in scores:
+            return False
+        parts[best : best + 2] = [pairs[best]]
+    return True
