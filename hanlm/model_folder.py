@@ -22,8 +22,16 @@ TOKENIZER_FILES = (
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
-def check_model_folder(path: Path, *, trust_remote_code: bool = False) -> None:
+_TRUST = "pass --trust-remote-code if you have read that code and trust it"
+
+
+def check_model_folder(path: Path, *, trust_remote_code: bool = False, code_remedy: str = _TRUST) -> None:
     """Refuse a folder that is no model, is damaged, would run code from a pickle, or would run its own Python.
+
+    Args:
+        path: The folder.
+        trust_remote_code: Whether it may run Python of its own.
+        code_remedy: What to do about such Python, where the command has no flag of that name.
 
     Raises:
         InputError: One sentence with the remedy.
@@ -40,22 +48,19 @@ def check_model_folder(path: Path, *, trust_remote_code: bool = False) -> None:
             )
         raise InputError(f"{path} holds no weights: expected *.safetensors; pass a complete model folder.")
     if not trust_remote_code:
-        _refuse_code(path, "config.json", config)
-        refuse_tokenizer_code(path)
+        _refuse_code(path, "config.json", config, code_remedy)
+        refuse_tokenizer_code(path, code_remedy)
     _check_shards(path)
 
 
-def refuse_tokenizer_code(path: Path) -> None:
+def refuse_tokenizer_code(path: Path, code_remedy: str = _TRUST) -> None:
     if (path / "tokenizer_config.json").is_file():
-        _refuse_code(path, "tokenizer_config.json", read_object(path / "tokenizer_config.json"))
+        _refuse_code(path, "tokenizer_config.json", read_object(path / "tokenizer_config.json"), code_remedy)
 
 
-def _refuse_code(path: Path, name: str, settings: Mapping[str, Any]) -> None:
+def _refuse_code(path: Path, name: str, settings: Mapping[str, Any], remedy: str) -> None:
     if "auto_map" in settings:
-        raise InputError(
-            f"{path / name} asks to run Python of its own (auto_map); pass --trust-remote-code if you have "
-            "read that code and trust it."
-        )
+        raise InputError(f"{path / name} asks to run Python of its own (auto_map); {remedy}.")
 
 
 def _check_shards(path: Path) -> None:

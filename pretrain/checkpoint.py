@@ -9,7 +9,8 @@ import json
 import queue
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,8 @@ def load(checkpoint: Path, tensors: dict[str, Any]) -> dict[str, Any]:
     """Fill a sharded state dict from a checkpoint, whatever the layout that wrote it."""
     with megatron_import():
         from megatron.core import dist_checkpointing
-    return dist_checkpointing.load(tensors, str(checkpoint))  # pyright: ignore[reportReturnType]
+    with _without_notices():
+        return dist_checkpointing.load(tensors, str(checkpoint))  # pyright: ignore[reportReturnType]
 
 
 def read_tensor(checkpoint: Path, key: str) -> torch.Tensor:
@@ -164,10 +166,18 @@ def read_tensor(checkpoint: Path, key: str) -> torch.Tensor:
     reader = FileSystemReader(checkpoint)
     entry: Any = reader.read_metadata().state_dict_metadata[key]
     tensor = torch.empty(entry.size, dtype=entry.properties.dtype)
-    with warnings.catch_warnings():  # says that it loads in a single process, which is what was asked
-        warnings.simplefilter("ignore", UserWarning)
+    with _without_notices():
         load_plain({key: tensor}, storage_reader=reader, no_dist=True)
     return tensor
+
+
+@contextmanager
+def _without_notices() -> Generator[None]:
+    """Mute what torch's loader says of itself: that one process loads alone, and in which order arguments come."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
+        warnings.filterwarnings("ignore", message="The argument order of load has been changed")
+        yield
 
 
 def _write_in_this_process() -> None:

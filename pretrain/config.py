@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from hanlm.devices import Precision
 from hanlm.errors import ConfigError
+from pretrain.layout import Layout, micro_batch_size
 
 
 def _parse_mix(_hint: Any, given: Any) -> dict[str, float]:
@@ -85,14 +86,14 @@ class PretrainConfig:
     """Tokens a training sequence holds; documents are packed one after another."""
     global_batch_size: int = 32
     """Sequences a step."""
-    micro_batch_size: int = 8
-    """Sequences at once on one process; the rest of a step is accumulated."""
+    micro_batch_size: int | None = None
+    """Sequences at once on one process; the rest of a step is accumulated. By default the largest divisor up to 8."""
     precision: Precision = "auto"
     """bf16 keeps fp32 master weights. auto: bf16 on CUDA and on CPUs that multiply bf16, else fp32."""
     mix: Annotated[dict[str, float], Parameter(converter=_parse_mix, n_tokens=1)] = field(
         default_factory=dict[str, float]
     )
-    """Share of each language, such as zh=0.8,en=0.2; by default by tokens."""
+    """Share of each language, such as zh=0.8,en=0.2; by default by tokens. zh covers zh-Hans and the like too."""
     tensor_parallel: int = 1
     """Processes that share every layer."""
     pipeline_parallel: int = 1
@@ -125,20 +126,35 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         given = [n for n in ("steps", "seconds", "phases") if getattr(self, n)]
         if len(given) != 1:
+            remedy = "say how long to train."
+            if given:
+                remedy = "leave all but one out (what a --config file says counts too)."
+            if "phases" in given:
+                remedy = "phases have lengths of their own: change those in the file, or take phases out of it."
             raise ConfigError(
-                f"expected exactly one of --steps, --seconds and phases, got {', '.join(given) or 'none'}; "
-                "say how long to train."
+                f"expected exactly one of --steps, --seconds and phases, got {', '.join(given) or 'none'}; {remedy}"
             )
         if not self.tokens:
             raise ConfigError("--tokens needs at least one tokens artifact; make one with `hanlm corpus tokenize`.")
         for name in ("seq_length", "global_batch_size", "micro_batch_size", "tensor_parallel", "pipeline_parallel"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}.")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}.")
         for name in ("min_lr_ratio", "warmup_ratio"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} must be in [0, 1), got {getattr(self, name)}.")
         if self.keep_checkpoints < 1:
             raise ConfigError(f"--keep-checkpoints must be at least 1, got {self.keep_checkpoints}.")
+
+    @property
+    def layout(self) -> Layout:
+        """How the model is spread over processes."""
+        return Layout(
+            tensor=self.tensor_parallel, pipeline=self.pipeline_parallel, sequence_parallel=self.sequence_parallel
+        )
+
+    def micro_batch(self, *, data_size: int) -> int:
+        """Return how many sequences each of so many data-parallel ranks takes at once."""
+        return micro_batch_size(self.global_batch_size, self.micro_batch_size, data_size=data_size)
 
     def resolved_phases(self, *, has_new_rows: bool) -> tuple[Phase, ...]:
         """Return the phases of this run; those of new rows are left out where the model has none."""

@@ -7,40 +7,9 @@ from typing import Any
 
 import torch
 
-from hanlm.errors import ConfigError, InputError
 from hanlm.megatron import megatron_import
-from hanlm.tokens import Tokens, TokenSet
+from hanlm.tokens import TokenSet
 from pretrain.parallel import Place
-
-
-def mixture(tokens: Sequence[Tokens], mix: Mapping[str, float]) -> dict[TokenSet, float]:
-    """Return the share of each training set: a language's share is spread over its sets by their tokens.
-
-    Args:
-        tokens: The tokens artifacts.
-        mix: Weight of each language; empty means by tokens throughout.
-
-    Raises:
-        ConfigError: If a language is unknown, left out, or a weight is not positive.
-        InputError: If there is nothing to train on.
-    """
-    train = [s for t in tokens for s in t.sets if s.split == "train" and s.num_tokens]
-    if not train:
-        raise InputError("the tokens hold no training documents; check `hanlm corpus build`'s validation share.")
-    sizes: dict[str, int] = {}
-    for each in train:
-        sizes[each.lang] = sizes.get(each.lang, 0) + each.num_tokens
-    weights = dict(mix) or {lang: float(size) for lang, size in sizes.items()}
-    if set(weights) != set(sizes):
-        raise ConfigError(
-            f"--mix must name exactly the languages of the tokens ({', '.join(sorted(sizes))}), "
-            f"got {', '.join(sorted(weights))}."
-        )
-    if any(w < 0 for w in weights.values()) or not sum(weights.values()):
-        raise ConfigError(f"--mix needs weights that are not negative and not all zero, got {dict(mix)}.")
-    total = sum(weights.values())
-    shares = {s: weights[s.lang] / total * s.num_tokens / sizes[s.lang] for s in train}
-    return {s: share for s, share in shares.items() if share > 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +94,3 @@ def _stack(samples: Sequence[Mapping[str, torch.Tensor]], place: Place) -> Batch
         input_BT=torch.stack([s["tokens"] for s in samples]).to(place.device),
         label_BT=torch.stack([s["labels"] for s in samples]).to(place.device),
     )
-
-
-def steps_of_one_pass(shares: Mapping[TokenSet, float], *, seq_length: int, global_batch_size: int) -> int:
-    """Return in how many steps about as many tokens are seen as there are; at least one."""
-    return -(-sum(s.num_tokens for s in shares) // (seq_length * global_batch_size))

@@ -1,5 +1,6 @@
 """How one model is spread over processes, and which layouts a model can have."""
 
+import os
 from dataclasses import dataclass
 
 from hanlm.errors import ConfigError
@@ -13,6 +14,46 @@ class Layout:
     tensor: int = 1
     pipeline: int = 1
     sequence_parallel: bool = False
+
+    def data_size(self, num_processes: int) -> int:
+        """Return how many data-parallel ranks there are.
+
+        Raises:
+            ConfigError: If the processes cannot be divided as the layout says.
+        """
+        if num_processes % (self.tensor * self.pipeline):
+            raise ConfigError(
+                f"expected a number of processes divisible by tensor x pipeline = {self.tensor} x {self.pipeline}, "
+                f"got {num_processes}; start with torchrun --nproc-per-node or change the layout."
+            )
+        return num_processes // (self.tensor * self.pipeline)
+
+
+_MAX_MICRO_BATCH = 8
+
+
+def num_processes() -> int | None:
+    """Return how many processes torchrun has started, or None outside it."""
+    given = os.environ.get("WORLD_SIZE")
+    return int(given) if given else None
+
+
+def micro_batch_size(global_batch_size: int, given: int | None, *, data_size: int) -> int:
+    """Return how many sequences a process takes at once: what is given, or else the largest divisor up to 8.
+
+    Raises:
+        ConfigError: If the step's sequences cannot be shared out evenly.
+    """
+    unit = (given or 1) * data_size
+    if global_batch_size % unit:
+        factors = f"data-parallel processes = {data_size}"
+        if given:
+            factors = f"--micro-batch-size x data-parallel processes = {given} x {data_size}"
+        raise ConfigError(
+            f"--global-batch-size {global_batch_size} must be divisible by {factors}; choose a multiple of {unit}."
+        )
+    mine = global_batch_size // data_size
+    return given or max(size for size in range(1, _MAX_MICRO_BATCH + 1) if mine % size == 0)
 
 
 def check_layout(shape: ModelShape, layout: Layout, *, seq_length: int) -> None:

@@ -62,16 +62,20 @@ class Run:
         Raises:
             Interrupted: If a signal asked to stop; a checkpoint was saved.
         """
-        with stop_on_signal() as stop, progress(1.0, "pretraining") as bar:
-            bar.advance(self._share())
+        step, seconds = self.progress.step, self.progress.elapsed_seconds
+        with stop_on_signal() as stop, progress(1.0, "pretraining", done=self._share()) as bar:
             while self.progress.phase < len(self.phases):
                 if self.progress.phase_step == 0:
                     self._start_phase()
                 if self.progress.step == 0:
                     self._validate_if_due()
-                before = self._share()
-                loss, should_stop = self._step(self.phases[self.progress.phase], stop)
-                bar.advance(self._share() - before, f"step {self.progress.step} loss {loss:.3f}")
+                before, phase = self._share(), self.phases[self.progress.phase]
+                loss, should_stop = self._step(phase, stop)
+                num_tokens = (self.progress.step - step) * self.config.global_batch_size * self.config.seq_length
+                speed = num_tokens / (self.progress.elapsed_seconds - seconds)
+                of = phase.trainable.replace("_", " ")
+                note = f"step {self.progress.step} of {of}, loss {loss:.3f}, {speed:,.0f} tokens/s"
+                bar.advance(self._share() - before, note)
                 self._validate_if_due()
                 if self.progress.phase < len(self.phases):
                     self._save_or_stop(should_stop)

@@ -11,10 +11,9 @@ from datetime import timedelta
 import torch
 from torch import distributed as dist
 
-from hanlm.errors import ConfigError
 from hanlm.megatron import megatron_import
 from pretrain.cpu import without_cuda
-from pretrain.layout import Layout
+from pretrain.layout import Layout, num_processes
 
 _TIMEOUT = timedelta(minutes=30)
 
@@ -68,12 +67,8 @@ def parallel(layout: Layout, *, seed: int) -> Generator[Place]:
     Raises:
         ConfigError: If the processes cannot be divided as the layout says.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size % (layout.tensor * layout.pipeline):
-        raise ConfigError(
-            f"expected a number of processes divisible by tensor x pipeline = {layout.tensor} x {layout.pipeline}, "
-            f"got {world_size}; start with torchrun --nproc-per-node or change the layout."
-        )
+    world_size = num_processes() or 1
+    layout.data_size(world_size)
     with without_cuda():
         device = _join(world_size)
         try:

@@ -10,7 +10,7 @@ from typing import Any
 from hanlm.artifact import fingerprint
 from hanlm.config import to_plain
 from hanlm.devices import resolve_dtype
-from hanlm.errors import ArtifactError, ConfigError
+from hanlm.errors import ArtifactError
 from hanlm.log import Metrics, say
 from hanlm.model_folder import num_base_tokens
 from hanlm.publish import hold, work_folder
@@ -18,13 +18,13 @@ from hanlm.tokens import Tokens
 from pretrain.checkpoint import Checkpoint, Checkpoints
 from pretrain.config import PretrainConfig
 from pretrain.convert import HuggingFaceWeights, local_weights
-from pretrain.data import TrainingData, mixture, steps_of_one_pass
+from pretrain.data import TrainingData
 from pretrain.engine import Engine
 from pretrain.evaluate import Validation
 from pretrain.export import export
 from pretrain.families import ModelShape
-from pretrain.layout import Layout
 from pretrain.loop import Run
+from pretrain.mixture import mixture, steps_of_one_pass
 from pretrain.model import build_model, padded_vocab_size
 from pretrain.parallel import Place, parallel
 
@@ -51,11 +51,7 @@ _PUBLISHED = "published"
 
 def run_session(config: PretrainConfig, shape: ModelShape, tokens: list[Tokens]) -> Path:
     """Train and publish; every process of the layout calls it."""
-    layout = Layout(
-        tensor=config.tensor_parallel, pipeline=config.pipeline_parallel, sequence_parallel=config.sequence_parallel
-    )
-    with parallel(layout, seed=config.seed) as place, hold(config.out) if place.is_main else nullcontext():
-        _check_batch(config, place)
+    with parallel(config.layout, seed=config.seed) as place, hold(config.out) if place.is_main else nullcontext():
         identity = _identity(config, place)
         checkpoints = _open_work(config, place)
         found = _find_checkpoint(config, checkpoints, identity)
@@ -74,15 +70,6 @@ def run_session(config: PretrainConfig, shape: ModelShape, tokens: list[Tokens])
             _publish(config, shape, run, last)
         place.barrier()
     return config.out
-
-
-def _check_batch(config: PretrainConfig, place: Place) -> None:
-    unit = config.micro_batch_size * place.data_size
-    if config.global_batch_size % unit:
-        raise ConfigError(
-            f"--global-batch-size {config.global_batch_size} must be divisible by --micro-batch-size x data-parallel "
-            f"processes = {config.micro_batch_size} x {place.data_size}; choose a multiple of {unit}."
-        )
 
 
 def _identity(config: PretrainConfig, place: Place) -> dict[str, Any]:
@@ -157,13 +144,14 @@ def _assemble(
         vocab_rows=padded_vocab_size(shape, place.layout.tensor),
     )
     shares = mixture(tokens, config.mix)
+    micro_batch = config.micro_batch(data_size=place.data_size)
     one_pass = steps_of_one_pass(shares, seq_length=config.seq_length, global_batch_size=config.global_batch_size)
     data = TrainingData(
         shares,
         place,
         seq_length=config.seq_length,
         global_batch_size=config.global_batch_size,
-        micro_batch_size=config.micro_batch_size,
+        micro_batch_size=micro_batch,
         round_steps=sum(p.steps or 0 for p in phases) if all(p.steps for p in phases) else one_pass,
         eos_token_id=tokens[0].eos_token_id,
         seed=config.seed,
@@ -175,7 +163,7 @@ def _assemble(
         engine=Engine(model, shape, place, weights, config),
         data=data,
         validation=Validation(
-            tokens, num_tokens=config.eval_tokens, seq_length=config.seq_length, batch_size=config.micro_batch_size
+            tokens, num_tokens=config.eval_tokens, seq_length=config.seq_length, batch_size=micro_batch
         ),
         checkpoints=checkpoints,
         fingerprint=identity,

@@ -1,14 +1,18 @@
 """`hanlm pretrain`: continued pretraining, in one process or under torchrun."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hanlm.errors import ConfigError, InputError
+from hanlm.log import check_reporters
 from hanlm.model_folder import check_model_folder, num_base_tokens
 from hanlm.publish import refuse_existing
 from hanlm.tokenizing import require_same_tokenizer, tokenizer_hash
-from hanlm.tokens import Tokens, open_tokens
+from hanlm.tokens import Tokens, TokenSet, open_tokens
 from pretrain.config import Phase, PretrainConfig
 from pretrain.families import ModelShape, read_shape
+from pretrain.layout import check_layout, num_processes
+from pretrain.mixture import mixture
 
 __all__ = ["Phase", "PretrainConfig", "plan", "pretrain"]
 
@@ -34,28 +38,68 @@ def pretrain(config: PretrainConfig) -> Path:
 def plan(config: PretrainConfig) -> list[str]:
     """Return what `hanlm pretrain` would do, after checking its inputs cheaply."""
     shape, tokens = check_inputs(config, verify=False)
-    train = sum(s.num_tokens for t in tokens for s in t.sets if s.split == "train")
+    shares = mixture(tokens, config.mix)
     lines = [
         f"train {config.model} ({shape.num_layers} layers, {shape.hidden_size} wide, {shape.vocab_size} tokens) "
-        f"on {train} tokens"
+        f"on {sum(s.num_tokens for s in shares)} tokens: {_percentages(shares)}"
     ]
     for phase in config.resolved_phases(has_new_rows=has_new_rows(config, shape)):
         length = f"{phase.steps} steps" if phase.steps else f"{phase.seconds:g} seconds"
         lines.append(f"{length} of {phase.trainable.replace('_', ' ')} at a rate of up to {phase.lr:g}")
+    ranks = config.layout.data_size(_num_processes(config, is_plan=True))
+    lines.append(
+        f"a step: {config.global_batch_size} sequences of {config.seq_length} tokens, "
+        f"{config.micro_batch(data_size=ranks)} at once on each of {ranks} data-parallel ranks"
+    )
     return [*lines, f"publish {config.out}"]
 
 
-def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, list[Tokens]]:
-    """Refuse inputs that cannot be trained on, before anything heavy starts."""
-    from pretrain.convert import HuggingFaceWeights
-    from pretrain.layout import Layout, check_layout
+def _percentages(shares: Mapping[TokenSet, float]) -> str:
+    by_lang: dict[str, float] = {}
+    for each, share in shares.items():
+        by_lang[each.lang] = by_lang.get(each.lang, 0.0) + share
+    return ", ".join(f"{share:.0%} {lang}" for lang, share in by_lang.items())
 
+
+def _num_processes(config: PretrainConfig, *, is_plan: bool) -> int:
+    """Return how many processes there are; outside torchrun a plan takes as many as the layout needs at least."""
+    return num_processes() or (config.tensor_parallel * config.pipeline_parallel if is_plan else 1)
+
+
+def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, list[Tokens]]:
+    """Refuse inputs that cannot be trained on, before anything heavy starts and anything is written.
+
+    Args:
+        config: The configuration.
+        verify: Whether to read the tokens whole, and to count the processes: a plan does neither.
+    """
     refuse_existing(config.out, config.overwrite)
-    check_model_folder(config.model)
-    shape = read_shape(config.model)
-    HuggingFaceWeights(config.model).check(shape)
-    model_hash = tokenizer_hash(config.model)
+    check_reporters(config.report_to)
+    shape = _check_model(config)
+    config.micro_batch(data_size=config.layout.data_size(_num_processes(config, is_plan=not verify)))
     tokens = [open_tokens(path, verify=verify) for path in config.tokens]
+    _check_tokens(config, shape, tokens)
+    mixture(tokens, config.mix)
+    return shape, tokens
+
+
+def _check_model(config: PretrainConfig) -> ModelShape:
+    from pretrain.convert import HuggingFaceWeights
+
+    check_model_folder(
+        config.model,
+        code_remedy="pretrain runs none: in a copy of a plain LLaMA take that key out, or choose another base",
+    )
+    shape = read_shape(config.model)
+    check_layout(shape, config.layout, seq_length=config.seq_length)
+    HuggingFaceWeights(config.model).check(shape)
+    config.resolved_phases(has_new_rows=has_new_rows(config, shape))
+    return shape
+
+
+def _check_tokens(config: PretrainConfig, shape: ModelShape, tokens: Sequence[Tokens]) -> None:
+    """Refuse tokens of another tokenizer than the model's."""
+    model_hash = tokenizer_hash(config.model)
     for each in tokens:
         require_same_tokenizer(
             str(each.path),
@@ -69,12 +113,6 @@ def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, l
                 f"{each.path} holds ids of a vocabulary of {each.vocab_size}, but {config.model} has "
                 f"{shape.vocab_size} rows; run `hanlm corpus tokenize` with --tokenizer {config.model}."
             )
-    layout = Layout(
-        tensor=config.tensor_parallel, pipeline=config.pipeline_parallel, sequence_parallel=config.sequence_parallel
-    )
-    check_layout(shape, layout, seq_length=config.seq_length)
-    config.resolved_phases(has_new_rows=has_new_rows(config, shape))
-    return shape, tokens
 
 
 def has_new_rows(config: PretrainConfig, shape: ModelShape) -> bool:

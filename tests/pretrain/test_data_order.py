@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from hanlm.errors import ConfigError
 from hanlm.tokens import open_tokens
-from pretrain.data import TrainingData, mixture, steps_of_one_pass
+from pretrain.data import TrainingData
 from pretrain.layout import Layout
+from pretrain.mixture import mixture
 from pretrain.parallel import Place
 
 ALONE = Place(
@@ -60,14 +60,6 @@ def test_labels_are_the_next_tokens_and_a_seed_decides_the_order(tiny_tokens, tm
     assert not torch.equal(first, other)
 
 
-def test_a_language_gets_its_share_and_spreads_it_by_tokens(tiny_tokens):
-    shares = mixture([open_tokens(tiny_tokens)], {"zh": 3, "en": 1})
-    by_lang = {lang: sum(w for s, w in shares.items() if s.lang == lang) for lang in ("zh", "en")}
-    assert by_lang == pytest.approx({"zh": 0.75, "en": 0.25})
-    zh = {s.domain: (w, s.num_tokens) for s, w in shares.items() if s.lang == "zh"}
-    assert zh["news"][0] / zh["review"][0] == pytest.approx(zh["news"][1] / zh["review"][1])
-
-
 def test_the_mixture_is_what_the_batches_hold(tiny_tokens, tmp_path):
     """English ids of the fixture are below 50, Chinese from 280 on."""
     tokens = open_tokens(tiny_tokens)
@@ -75,20 +67,6 @@ def test_the_mixture_is_what_the_batches_hold(tiny_tokens, tmp_path):
     ids = torch.cat([rows(data, step) for step in range(50)])
     text = ids[ids > 2]
     assert (text < 50).float().mean().item() == pytest.approx(0.75, abs=0.03)
-
-
-@pytest.mark.parametrize("mix", [{"zh": 1}, {"zh": 1, "en": 1, "fr": 1}, {"zh": -1, "en": 2}, {"zh": 0, "en": 0}])
-def test_a_mixture_that_does_not_fit_the_tokens_is_refused(tiny_tokens, mix):
-    with pytest.raises(ConfigError, match="--mix"):
-        mixture([open_tokens(tiny_tokens)], mix)
-
-
-def test_a_pass_over_the_tokens_takes_whole_steps(tiny_tokens):
-    shares = mixture([open_tokens(tiny_tokens)], {})
-    num_tokens = sum(s.num_tokens for s in shares)
-    steps = steps_of_one_pass(shares, seq_length=16, global_batch_size=4)
-    assert (steps - 1) * 16 * 4 < num_tokens <= steps * 16 * 4
-    assert steps_of_one_pass(shares, seq_length=num_tokens, global_batch_size=4) == 1
 
 
 def test_every_rank_begins_a_round_at_the_same_step(tiny_tokens, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from hanlm.artifact import MANIFEST
 from hanlm.errors import ArtifactError, ConfigError, InputError
 from hanlm.publish import seal
 from pretrain.config import Phase, PretrainConfig
+from pretrain.layout import micro_batch_size
 from pretrain.train import plan, pretrain
 
 
@@ -90,14 +91,52 @@ def test_missing_inputs_are_named(settings, tmp_path):
         ({"sequence_parallel": True}, "needs --tensor-parallel"),
         ({"tensor_parallel": 2, "sequence_parallel": True, "seq_length": 33}, "divisible by 2, got 33"),
         ({"seq_length": 1000}, "beyond the model's 256 positions"),
-        ({"tensor_parallel": 2}, "number of processes divisible by"),
         ({"micro_batch_size": 3}, "must be divisible by --micro-batch-size"),
+        ({"mix": {"zh": 1.0}}, "--mix must give each language"),
         ({"report_to": ("nobody",)}, "report_to"),
     ],
 )
-def test_a_layout_or_size_that_cannot_be_is_refused(settings, changes, words):
-    with pytest.raises(ConfigError, match=words):
-        pretrain(settings(**changes))
+def test_what_cannot_be_is_refused_by_the_plan_as_by_the_run_which_leaves_nothing_behind(settings, changes, words):
+    config = settings(**changes)
+    for command in (plan, pretrain):
+        with pytest.raises(ConfigError, match=words):
+            command(config)
+    assert not list(config.out.parent.iterdir())
+
+
+def test_a_layout_of_more_processes_than_there_are_is_planned_but_not_run(settings, monkeypatch):
+    config = settings(tensor_parallel=2)
+    assert "on each of 1 data-parallel ranks" in plan(config)[-2]
+    with pytest.raises(ConfigError, match="number of processes divisible by"):
+        pretrain(config)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert "on each of 4 data-parallel ranks" in plan(settings(tensor_parallel=2, micro_batch_size=None))[-2]
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(ConfigError, match="number of processes divisible by"):
+        plan(config)
+
+
+@pytest.mark.parametrize(
+    ("global_batch_size", "data_size", "expected"), [(4, 1, 4), (32, 1, 8), (32, 8, 4), (12, 1, 6), (13, 1, 1)]
+)
+def test_a_process_takes_as_many_sequences_at_once_as_divide_its_part_up_to_8(global_batch_size, data_size, expected):
+    assert micro_batch_size(global_batch_size, None, data_size=data_size) == expected
+
+
+def test_a_step_that_cannot_be_shared_out_is_refused():
+    with pytest.raises(ConfigError, match="data-parallel processes = 3; choose a multiple of 3"):
+        micro_batch_size(8, None, data_size=3)
+
+
+def test_code_that_a_base_brings_is_refused_without_naming_a_flag_that_there_is_not(settings, extended_model, tmp_path):
+    folder = tmp_path / "code"
+    shutil.copytree(extended_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModelForCausalLM": "m.M"}}))
+    with pytest.raises(InputError, match="auto_map") as refusal:
+        plan(settings(model=folder))
+    assert "--trust-remote-code" not in str(refusal.value)
+    assert "pretrain runs none" in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +149,20 @@ def test_a_configuration_that_contradicts_itself_is_refused(changes):
         dataclasses.replace(fine, **changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps": None}, "got none; say how long"),
+        ({"seconds": 3.0}, r"got steps, seconds; leave all but one out \(what a --config file says counts too\)"),
+        ({"phases": (Phase(steps=1),)}, "got steps, phases; phases have lengths of their own: change those"),
+    ],
+)
+def test_a_length_that_is_missing_or_said_twice_is_refused_with_the_remedy(changes, words):
+    fine = PretrainConfig(model=Path("m"), tokens=(Path("t"),), out=Path("o"), steps=1)
+    with pytest.raises(ConfigError, match=words):
+        dataclasses.replace(fine, **changes)
+
+
 @pytest.mark.parametrize("length", [{}, {"steps": 1, "seconds": 1.0}, {"steps": 0}, {"seconds": -1.0}])
 def test_a_phase_has_one_positive_length(length):
     with pytest.raises(ConfigError):
@@ -117,9 +170,13 @@ def test_a_phase_has_one_positive_length(length):
 
 
 def test_the_plan_says_what_would_be_trained(settings):
-    lines = plan(settings(steps=5, new_rows_steps=2))
-    assert "on " in lines[0]
-    assert lines[1:3] == ["2 steps of new rows at a rate of up to 0.003", "5 steps of all at a rate of up to 0.001"]
+    lines = plan(settings(steps=5, new_rows_steps=2, mix={"zh": 4, "en": 1}, micro_batch_size=None))
+    assert lines[0].endswith("tokens: 80% zh, 20% en") or lines[0].endswith("tokens: 20% en, 80% zh")
+    assert lines[1:4] == [
+        "2 steps of new rows at a rate of up to 0.003",
+        "5 steps of all at a rate of up to 0.001",
+        "a step: 4 sequences of 32 tokens, 4 at once on each of 1 data-parallel ranks",
+    ]
 
 
 @pytest.mark.parametrize("form", ["flag", "yaml"])

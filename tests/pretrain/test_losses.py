@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from hanlm.tokens import open_tokens
 from pretrain.config import PretrainConfig
-from pretrain.data import TrainingData, mixture
+from pretrain.data import TrainingData
 from pretrain.layout import Layout
+from pretrain.mixture import mixture
 from pretrain.parallel import Place
 from pretrain.train import pretrain
 

@@ -4,12 +4,14 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -247,6 +249,27 @@ def test_tensorboard_forgets_the_steps_that_are_repeated(settings, monkeypatch):
     board = EventAccumulator(str(config.out.with_name("out.work") / "tensorboard"))
     board.Reload()
     assert [event.step for event in board.Scalars("loss")] == list(range(1, 9))
+
+
+def test_going_on_says_nothing_of_how_torch_loads(killed, capfd):
+    """Its warnings are shown by default, but not by pytest."""
+    config, _ = killed
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pretrain(config)
+    assert not [w for w in caught if issubclass(w.category, UserWarning | FutureWarning) and "torch" in w.filename]
+    assert capfd.readouterr().err == "resuming after step 4\n"
+
+
+def test_the_progress_tells_phase_step_loss_and_rate(settings, monkeypatch, capsys):
+    monkeypatch.setattr("hanlm.log._PLAIN_INTERVAL_SECONDS", 0.0)
+    pretrain(settings(steps=2, new_rows_steps=1))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("pretraining")]
+    assert len(lines) == 3
+    assert re.fullmatch(
+        r"pretraining  33% after 0:0\d, 0:0\d left step 1 of new rows, loss \d\.\d{3}, [\d,]+ tokens/s", lines[0]
+    )
+    assert re.match(r"pretraining 100% after .* step 3 of all, ", lines[2])
 
 
 @pytest.mark.fault(3)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hanlm.tokens import open_tokens
-from pretrain.data import mixture, steps_of_one_pass
+from pretrain.mixture import mixture, steps_of_one_pass
 
 
 @pytest.mark.slow
