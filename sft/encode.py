@@ -13,7 +13,8 @@ from hanlm.chat import RenderedIds, render_ids
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
 from hanlm.text import in_valid_split
-from sft.formats import Row
+from sft.counts import by_reason
+from sft.formats import KNOWN_FORMATS, Row
 
 _ROWS_A_BATCH = 256  # the fast tokenizer works on a batch in parallel; larger ones gain nothing
 
@@ -39,6 +40,14 @@ class Encoded:
     """Well-formed rows that cannot be learned from, by reason: ``no_target``, ``prompt_too_long``."""
     num_cut: int = 0
     """Rows whose answer was cut at the maximum length (their end token is lost)."""
+
+    def summary(self, quarantine: Quarantine) -> str:
+        """Return one line for the user: what became of the rows."""
+        return (
+            f"rows: {quarantine.num_seen:,} in, {len(self.train):,} to train on, {len(self.valid):,} held out "
+            f"({self.num_cut:,} of these cut at --max-length), {by_reason(self.dropped)} dropped, "
+            f"{by_reason(quarantine.counts)} quarantined"
+        )
 
     def counts(self, quarantine: Quarantine) -> dict[str, Any]:
         """Return the counts for the manifest."""
@@ -81,7 +90,12 @@ def encode(
 
 def require_rows(encoded: Encoded, quarantine: Quarantine, max_quarantined: float) -> None:
     """Raise ``InputError`` if too many rows are malformed or none is left to train on."""
-    quarantine.check(max_quarantined)
+    try:
+        quarantine.check(max_quarantined)
+    except InputError as error:
+        if not quarantine.counts["unknown_format"]:
+            raise
+        raise InputError(f"{error} Known formats: {KNOWN_FORMATS}.") from None
     if not encoded.train:
         raise InputError(
             f"expected rows to train on, got none: of {quarantine.num_seen} rows {len(encoded.valid)} are held out, "

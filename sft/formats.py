@@ -4,6 +4,8 @@
   (pairs of earlier question and answer).
 - Messages: ``messages``, a list of ``{role, content}`` with user and assistant in turn, after at most one
   system message.
+- ShareGPT: ``conversations``, a list of ``{from, value}`` by ``human`` and ``gpt`` in turn (or ``user`` and
+  ``assistant``), after at most one by ``system``; optionally ``system`` beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,13 @@ from hanlm.errors import InputError
 from hanlm.json_lines import numbered_json_lines
 from hanlm.quarantine import Quarantine
 from hanlm.records import list_files
+
+KNOWN_FORMATS: Final = (
+    "instruction and output (Alpaca), messages of {role, content}, conversations of {from, value} (ShareGPT)"
+)
+"""What a row may hold, for users whose rows hold something else."""
+
+_SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant"}
 
 SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
 
@@ -70,6 +79,8 @@ def to_messages(record: Mapping[str, Any]) -> tuple[list[Message], str]:
     """
     if "messages" in record:
         return _from_messages(record["messages"])
+    if "conversations" in record:
+        return _from_messages([*_system(record), *_from_sharegpt(record["conversations"])])
     if "instruction" in record and "output" in record:
         return _from_alpaca(record)
     raise InputError("unknown_format")
@@ -83,6 +94,20 @@ def _from_messages(value: object) -> tuple[list[Message], str]:
     except InputError as error:
         raise InputError("broken_conversation") from error
     return messages, next(m["content"] for m in messages if m["role"] == "user")
+
+
+def _from_sharegpt(value: object) -> list[object]:
+    """Rename the fields and roles of turns; what is no turn stays as it is and is refused with the messages."""
+    if not isinstance(value, list):
+        raise InputError("broken_conversation")
+    return [
+        _turn(cast("Mapping[str, object]", t)) if isinstance(t, Mapping) else t for t in cast("list[object]", value)
+    ]
+
+
+def _turn(fields: Mapping[str, object]) -> dict[str, object]:
+    role, content = fields.get("from", fields.get("role")), fields.get("value", fields.get("content"))
+    return {"role": _SHAREGPT_ROLES.get(str(role), role), "content": content}
 
 
 def _has_answer(messages: list[object]) -> bool:
@@ -105,9 +130,7 @@ def _from_alpaca(record: Mapping[str, Any]) -> tuple[list[Message], str]:
 
 
 def _earlier(record: Mapping[str, Any]) -> list[Message]:
-    messages: list[Message] = []
-    if record.get("system"):
-        messages.append({"role": "system", "content": _text(record, "system")})
+    messages = _system(record)
     history = record.get("history") or []
     pairs = cast("list[object]", history) if isinstance(history, list) else [history]
     for pair in pairs:
@@ -116,6 +139,10 @@ def _earlier(record: Mapping[str, Any]) -> list[Message]:
             raise InputError("broken_history")
         messages += [{"role": r, "content": str(t)} for r, t in zip(("user", "assistant"), turns, strict=True)]
     return messages
+
+
+def _system(record: Mapping[str, Any]) -> list[Message]:
+    return [{"role": "system", "content": _text(record, "system")}] if record.get("system") else []
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import random
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hanlm.errors import ConfigError, InputError
 from hanlm.json_lines import numbered_json_lines
+from hanlm.log import say
 from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED, Quarantine, kept_quarantine
 from hanlm.records import list_files
 from hanlm.text import content_digest, normalise
+from sft.counts import by_reason
 from sft.formats import SUFFIXES
 from sft.templates import Template, read_templates
 
@@ -93,28 +95,48 @@ def tasks(config: TasksConfig) -> Path:
         config.out, kind="dataset", config=config, inputs=inputs, seed=config.seed, overwrite=config.overwrite
     ) as draft:
         with kept_quarantine(draft) as quarantine:
-            labels = list(templates[0].labels)
-            train = _labelled(config.train, labels, config, quarantine)
-            heldout = _labelled(config.heldout, labels, config, quarantine)
+            labels, dropped = list(templates[0].labels), Counter[str]()
+            train = _labelled(config.train, labels, config, quarantine, dropped)
+            heldout = _labelled(config.heldout, labels, config, quarantine, dropped)
             quarantine.check(config.max_quarantined)
         seen = {_identity(row) for row in train}
         fresh = [row for row in heldout if _identity(row) not in seen]
         draw = random.Random(config.seed)
-        counts = {"texts_in": quarantine.num_seen, "quarantined": dict(quarantine.counts)}
+        counts: dict[str, Any] = {"texts_in": quarantine.num_seen, "quarantined": dict(quarantine.counts)}
+        dropped["seen_in_train"] = len(heldout) - len(fresh)
         if config.train:
             chosen = _balanced(train, labels, config.max_rows, draw)
             _write(draft.folder / "instructions.jsonl", _instructions(chosen, templates, config, draw))
-            counts |= {"train_texts": len(chosen)}
+            dropped["beyond_balance"] += len(train) - len(chosen)
+            counts |= {"train_texts": len(chosen), "train_labels": _of_each(chosen, labels)}
         if config.heldout:
             tested = _balanced(fresh, labels, config.max_heldout_rows, draw)
             _write(draft.folder / "choices.jsonl", _choices(tested, templates))
-            counts |= {"heldout_texts": len(tested), "heldout_seen_in_train": len(heldout) - len(fresh)}
+            dropped["beyond_balance"] += len(fresh) - len(tested)
+            counts |= {"heldout_texts": len(tested), "heldout_labels": _of_each(tested, labels)}
+        counts |= {"dropped": dict(+dropped)}
         draft.record(counts=counts)
+        say(_summary(counts))
     return config.out
 
 
+def _of_each(rows: Sequence[Labelled], labels: Sequence[str]) -> dict[str, int]:
+    return {label: sum(row.label == label for row in rows) for label in labels}
+
+
+def _summary(counts: Mapping[str, Any]) -> str:
+    """Return one line for the user: what became of the texts."""
+    kept = [
+        f"{by_reason(counts[f'{part}_labels'])} kept for {part}"
+        for part in ("train", "heldout")
+        if f"{part}_labels" in counts
+    ]
+    lost = [f"{by_reason(counts[what])} {what}" for what in ("dropped", "quarantined")]
+    return ", ".join([f"texts: {counts['texts_in']:,} in", *kept, *lost])
+
+
 def _labelled(
-    paths: Sequence[Path], labels: Sequence[str], config: TasksConfig, quarantine: Quarantine
+    paths: Sequence[Path], labels: Sequence[str], config: TasksConfig, quarantine: Quarantine, dropped: Counter[str]
 ) -> list[Labelled]:
     """Read the rows, each distinct text once; rows with an unknown label or a blank text go to the quarantine."""
     rows: dict[bytes, Labelled] = {}
@@ -124,9 +146,11 @@ def _labelled(
             reason = _problem(text, label, labels)
             if reason:
                 quarantine.add(reason, file, number, json.dumps(record, ensure_ascii=False).encode("utf-8", "replace"))
-            elif not config.max_chars or len(text.strip()) <= config.max_chars:
+            elif config.max_chars and len(text.strip()) > config.max_chars:
+                dropped["too_long"] += 1
+            else:
                 row = Labelled(text.strip(), label)
-                rows.setdefault(_identity(row), row)
+                dropped["duplicate"] += rows.setdefault(_identity(row), row) is not row
     return list(rows.values())
 
 

@@ -161,8 +161,24 @@ def test_too_many_malformed_rows_fail_the_run_and_so_does_nothing_to_train_on(
 ):
     rows = [{"instruction": "x", "output": "y"}, {"nothing": 1}]
     encoded, quarantine = encoded_of(rows_writer(tmp_path / "rows.jsonl", rows), tokenizer)
-    with pytest.raises(InputError, match="unknown_format: 1"):
+    with pytest.raises(InputError, match=r"unknown_format: 1.*Alpaca.*messages.*ShareGPT"):
         require_rows(encoded, quarantine, 0.05)
     empty, quarantine = encoded_of(rows_writer(tmp_path / "b.jsonl", [{"instruction": "x", "output": ""}]), tokenizer)
     with pytest.raises(InputError, match="no_target"):
         require_rows(empty, quarantine, 0.05)
+
+
+def test_the_line_for_the_user_tells_what_became_of_every_row(tokenizer: Any, tmp_path: Path, rows_writer: Any):
+    rows = [
+        *({"instruction": f"问{i}", "output": "好"} for i in range(1200)),
+        {"instruction": "问", "output": "长" * 300},
+        {"instruction": "问", "output": " "},
+        {"instruction": "问", "output": None},
+        {"nothing": 1},
+        {"nothing": 2},
+    ]
+    encoded, quarantine = encoded_of(rows_writer(tmp_path / "rows.jsonl", rows), tokenizer, max_length=100)
+    assert encoded.summary(quarantine) == (
+        "rows: 1,205 in, 1,201 to train on, 0 held out (1 of these cut at --max-length), 1 (no_target: 1) dropped, "
+        "3 (unknown_format: 2, null_field: 1) quarantined"
+    )

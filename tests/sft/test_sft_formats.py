@@ -34,6 +34,31 @@ def test_an_alpaca_row_keeps_its_system_message_and_history():
     ]
 
 
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [("from", "human", "value"), ("from", "gpt", "value")],
+        [("from", "user", "value"), ("from", "chatgpt", "value")],
+        [("role", "user", "content"), ("role", "assistant", "content")],
+    ],
+)
+def test_a_sharegpt_row_keeps_all_its_turns_whatever_it_calls_the_speakers(turns: list[tuple[str, str, str]]):
+    said = ["一", "二", "三", "四"]
+    conversations = [{who: name, what: text} for (who, name, what), text in zip(turns * 2, said, strict=True)]
+    messages, key = to_messages({"id": "x_0", "conversations": conversations})
+    assert [m["content"] for m in messages] == said
+    assert [m["role"] for m in messages] == ["user", "assistant"] * 2
+    assert key == "一"
+
+
+def test_a_sharegpt_row_keeps_its_system_message_as_a_turn_or_beside_the_turns():
+    turns = [{"from": "human", "value": "一"}, {"from": "gpt", "value": "二"}]
+    as_turn, _ = to_messages({"conversations": [{"from": "system", "value": "简短"}, *turns]})
+    beside, _ = to_messages({"conversations": turns, "system": "简短"})
+    assert as_turn == beside
+    assert as_turn[0] == {"role": "system", "content": "简短"}
+
+
 @pytest.mark.fault(13)
 def test_a_line_that_is_not_utf8_is_set_aside_and_its_neighbours_are_kept(tmp_path: Path):
     path = tmp_path / "rows.jsonl"
@@ -60,6 +85,13 @@ BAD_ROWS: list[tuple[str, str]] = [
     ('{"messages": [{"role": "user", "content": "x"}]}', "broken_conversation"),
     ('{"messages": [{"role": "robot", "content": "x"}, {"role": "assistant", "content": "y"}]}', "broken_conversation"),
     ('{"messages": [{"role": "assistant", "content": "y"}]}', "broken_conversation"),
+    ('{"conversations": "hello"}', "broken_conversation"),
+    ('{"conversations": []}', "broken_conversation"),
+    ('{"conversations": ["x", "y"]}', "broken_conversation"),
+    ('{"conversations": [{"from": "gpt", "value": "y"}, {"from": "gpt", "value": "y"}]}', "broken_conversation"),
+    ('{"conversations": [{"from": "human", "value": "x"}, {"from": "bot", "value": "y"}]}', "broken_conversation"),
+    ('{"conversations": [{"from": "human", "value": 1}, {"from": "gpt", "value": "y"}]}', "broken_conversation"),
+    ('{"conversations": [{"from": ["human"], "value": "x"}, {"from": "gpt", "value": "y"}]}', "broken_conversation"),
     ('{"messages": [{"role": "user", "content": 1}, {"role": "assistant", "content": "y"}]}', "broken_conversation"),
 ]
 
@@ -82,6 +114,7 @@ def test_a_malformed_row_is_set_aside_with_its_reason_and_its_neighbours_are_kep
     [
         {"instruction": "x", "output": " \n"},
         {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": ""}]},
+        {"conversations": [{"from": "human", "value": "x"}, {"from": "gpt", "value": " "}]},
     ],
 )
 def test_a_row_whose_answers_are_all_blank_is_dropped_and_counted_not_quarantined(

@@ -94,7 +94,7 @@ def test_a_held_out_text_that_is_also_trained_on_is_left_out(templates: Path, tm
     assert "新" in asked
     assert "旧" in asked
     assert len(read(out / "choices.jsonl")) == 2
-    assert open_artifact(out, "dataset").manifest["counts"]["heldout_seen_in_train"] == 2
+    assert open_artifact(out, "dataset").manifest["counts"]["dropped"] == {"seen_in_train": 2}
 
 
 def test_the_seed_decides_everything(templates: Path, tmp_path: Path):
@@ -153,6 +153,30 @@ def test_a_full_disk_publishes_no_tasks(
     assert ended.value.code == 2
     assert "no space left" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_line_for_the_user_tells_what_became_of_every_text(
+    templates: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    train = labelled(
+        tmp_path / "t.jsonl", {"positive": [*numbered("好", 4), "好" * 20], "negative": ["差", "坏", "坏"]}
+    )
+    held = labelled(tmp_path / "h.jsonl", {"positive": ["好1", "新"], "negative": ["旧"], "neutral": ["中"]})
+    config = TasksConfig(
+        templates=templates,
+        train=(train,),
+        heldout=(held,),
+        out=tmp_path / "out",
+        max_chars=10,
+        max_quarantined=0.5,
+    )
+    counts = open_artifact(tasks(config), "dataset").manifest["counts"]
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "texts: 12 in, 4 (negative: 2, positive: 2) kept for train, 2 (negative: 1, positive: 1) kept for heldout, "
+        "5 (beyond_balance: 2, duplicate: 1, seen_in_train: 1, too_long: 1) dropped, 1 (unknown_label: 1) quarantined"
+    )
+    lost = sum(counts["dropped"].values()) + sum(counts["quarantined"].values())
+    assert counts["train_texts"] + counts["heldout_texts"] + lost == counts["texts_in"]
 
 
 def test_a_label_without_texts_is_an_error(templates: Path, tmp_path: Path):
