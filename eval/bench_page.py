@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from eval import plots
+from eval.colors import model_colors
 from eval.output import bounds, print_table, with_interval
 from hanlm.page import Card, Page
 
@@ -45,7 +46,7 @@ def write_page(path: Path, report: Mapping[str, Any]) -> None:
         for m in report["models"]
     )
     page.section("Accuracy")
-    add_accuracy(page, report)
+    add_accuracy(page, report, model_colors(report["models"]))
     page.section("How this was measured")
     page.paragraph(
         f"A model's answer is the choice with the largest {report['score'].partition(';')[0]}. Prompt and choice are "
@@ -69,11 +70,30 @@ def write_page(path: Path, report: Mapping[str, Any]) -> None:
     page.write(path)
 
 
-def add_accuracy(page: Page, report: Mapping[str, Any]) -> None:
-    """Add the accuracies as bars and tables, and the paired differences."""
+def group_note(model: Mapping[str, Any], chance: float) -> str:
+    """Return how far the groups' accuracies lie apart and which intervals include chance; empty without groups."""
+    groups: Mapping[str, Mapping[str, Any]] = model["by_group"]
+    if len(groups) < 2:
+        return ""
+    low, high = (pick(groups, key=lambda name: groups[name]["accuracy"]) for pick in (min, max))
+    unsure = [name for name, one in groups.items() if one["ci95"] and one["ci95"][0] <= chance <= one["ci95"][1]]
+    which = f"the intervals of {', '.join(unsure)} include" if unsure else "no interval includes"
+    if len(unsure) == len(groups):
+        which = f"all {len(groups)} intervals include"
+    return (
+        f"{model['name']}: from {groups[low]['accuracy']:.2f} ({low}) to {groups[high]['accuracy']:.2f} ({high}); "
+        f"{which} chance, {chance:.2f}."
+    )
+
+
+def add_accuracy(page: Page, report: Mapping[str, Any], colors: Mapping[str, str]) -> None:
+    """Add the accuracies as bars and tables, how even the groups are, and the paired differences."""
     models = report["models"]
+    chance = report["guessing"]["chance"]
     if note := balance_note(report):
         page.paragraph(note)
+    if notes := [note for model in models if (note := group_note(model, chance))]:
+        page.paragraph(f"Groups of questions are not equally easy. {' '.join(notes)}")
     groups = list(models[0]["by_group"])
     labels = ["all", *groups]
     figures = {m["name"]: [m, *(m["by_group"][name] for name in groups)] for m in models}
@@ -82,8 +102,9 @@ def add_accuracy(page: Page, report: Mapping[str, Any]) -> None:
         {name: [one["accuracy"] for one in values] for name, values in figures.items()},
         {name: [one["ci95"] for one in values] for name, values in figures.items()},
         unit="accuracy",
+        colors=colors,
     )
-    figure.add_vline(x=report["guessing"]["chance"], line_width=1.4, line_color="var(--c0)", line_dash="dot")
+    plots.mark(figure, chance)
     figure.update_xaxes(range=[0, 1])
     page.figure(
         figure,

@@ -1,16 +1,18 @@
-"""The figures of the reports, in the page's own colours; Plotly is imported when one is drawn."""
+"""The figures of the reports, in the page's own colours; Plotly is imported when one is drawn.
+
+Labels of rows stand above them: beside them, long names would leave a phone no room for the data.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-_COLOR_ORDER = (0, 4, 1, 2, 3, 5, 6, 7)  # the first model, mostly the base, is grey; the third, its heir, is red
-
-
-def color(index: int) -> str:
-    """Return the colour of the model at ``index``, the same in every figure of a report."""
-    return f"var(--c{_COLOR_ORDER[index % len(_COLOR_ORDER)]})"
+_BAR_PIXELS = 24
+_LABEL_PIXELS = 30
+_MARGIN_PIXELS = 110
+_SHOWN_BEYOND = 1.1  # how far a scale that is cut goes beyond its limit
+_DASHES = ("solid", "dash", "dot")
 
 
 def bars(
@@ -19,119 +21,203 @@ def bars(
     intervals: Mapping[str, Sequence[Sequence[float] | None]] | None = None,
     *,
     unit: str,
+    colors: Mapping[str, str],
     digits: int = 3,
-    colors: Sequence[str] | None = None,
+    limit: float | None = None,
 ) -> Any:
     """Return horizontal bars grouped by label, one bar a series, whiskers from the intervals where given.
 
-    Horizontal, since names of models and domains are long and phones are narrow.
+    Args:
+        labels: What each group of bars is about.
+        series: By name, a value for each label.
+        intervals: By name, ``[low, high]`` for each label.
+        unit: The axis' title.
+        colors: By name.
+        digits: Decimals of the numbers in the bars.
+        limit: The scale is cut a little above it where a bar is longer; an arrow beside its number says so.
     """
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for i, (name, values) in enumerate(series.items()):
+    cut = limit is not None and any(value is not None and value > limit for one in series.values() for value in one)
+    for name, values in series.items():
         bounds = (intervals or {}).get(name, [None] * len(values))
         above, below = _whiskers(values, bounds)
         figure.add_bar(
             name=name,
-            y=list(labels),
+            y=list(range(len(labels))),
             x=list(values),
+            customdata=list(labels),
             orientation="h",
-            marker_color=colors[i] if colors else color(i),
-            error_x={"type": "data", "array": above, "arrayminus": below, "thickness": 1.3, "width": 3}
+            marker_color=colors[name],
+            error_x={
+                "type": "data",
+                "array": above,
+                "arrayminus": below,
+                "thickness": 1.3,
+                "width": 3,
+                "color": "var(--ink)",
+            }
             if intervals
             else None,
-            text=["" if value is None else f"{value:.{digits}f}" for value in values],
-            # Beside a short bar there is room for its number, unless a whisker is drawn there.
-            textposition="inside" if intervals else "auto",
+            text=[_number(value, digits, limit if cut else None) for value in values],
+            textangle=0,
+            constraintext="none",
             insidetextanchor="start",
-            hovertemplate="%{y}: %{x:." + str(digits) + "f} " + unit + "<extra>%{fullData.name}</extra>",
+            insidetextfont={"color": "var(--surface)"},
+            outsidetextfont={"color": "var(--ink)"},
+            hovertemplate="%{customdata}: %{x:." + str(digits) + "f} " + unit + "<extra>%{fullData.name}</extra>",
         )
-    # Bars are stacked upwards, readers go down: both orders are turned around.
-    figure.update_layout(
-        barmode="group",
-        xaxis_title=unit,
-        xaxis_rangemode="tozero",
-        yaxis={"autorange": "reversed", "showgrid": False},
-        legend_traceorder="normal",
-    )
+    figure.update_layout(barmode="group", xaxis_title=unit, xaxis_rangemode="tozero", legend_traceorder="normal")
+    if cut and limit is not None:
+        figure.update_xaxes(range=[0, limit * _SHOWN_BEYOND])
+    _label_rows(figure, labels, len(series))
     return figure
 
 
 def bars_height(num_labels: int, num_series: int) -> int:
-    """Return the height in pixels at which ``bars`` has room for a number in each bar."""
-    return 120 + num_labels * (26 * num_series + 22)
+    """Return the height in pixels at which ``bars``, ``boxes`` and ``forest`` (one series) are easy to read."""
+    return _MARGIN_PIXELS + num_labels * (_BAR_PIXELS * num_series + _LABEL_PIXELS)
 
 
 def forest(
-    labels: Sequence[str], values: Sequence[float], intervals: Sequence[Sequence[float] | None], unit: str
+    labels: Sequence[str],
+    values: Sequence[float],
+    intervals: Sequence[Sequence[float] | None],
+    *,
+    unit: str,
+    colors: Sequence[str],
 ) -> Any:
-    """Return differences as points with intervals around a line at zero."""
+    """Return differences as points with intervals around a line at zero, a row each."""
     import plotly.graph_objects as go
 
     above, below = _whiskers(values, intervals)
     figure = go.Figure(
         go.Scatter(
             x=list(values),
-            y=list(labels),
+            y=list(range(len(labels))),
+            customdata=list(labels),
             mode="markers",
-            marker={"size": 9, "color": "var(--c1)"},
-            error_x={"type": "data", "array": above, "arrayminus": below, "thickness": 1.6, "width": 4},
-            hovertemplate="%{y}: %{x:+.3f}<extra></extra>",
+            marker={"size": 10, "color": list(colors)},
+            error_x={
+                "type": "data",
+                "array": above,
+                "arrayminus": below,
+                "thickness": 1.6,
+                "width": 4,
+                "color": "var(--ink)",
+            },
+            hovertemplate="%{customdata}: %{x:+.3f}<extra></extra>",
             showlegend=False,
         )
     )
-    figure.add_vline(x=0, line_width=1.2, line_color="var(--c0)", line_dash="dot")
-    figure.update_layout(xaxis_title=unit, yaxis={"autorange": "reversed"})
+    mark(figure, 0)
+    figure.update_layout(xaxis_title=unit)
+    _label_rows(figure, labels, 1)
     return figure
 
 
-def boxes(labels: Sequence[str], series: Mapping[str, Sequence[Sequence[float]]], *, unit: str) -> Any:
+def boxes(
+    labels: Sequence[str], series: Mapping[str, Sequence[Sequence[float]]], *, unit: str, colors: Mapping[str, str]
+) -> Any:
     """Return box plots of distributions (5th, 25th, 50th, 75th and 95th percentile), one box per label and series.
 
-    The percentiles are computed here, so that the page does not grow with the data.
+    The percentiles are computed here, so that the page does not grow with the data. The axis is logarithmic: one
+    model that is much worse than all others would leave them no room.
     """
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for i, (name, groups) in enumerate(series.items()):
+    for name, groups in series.items():
         points = np.array([np.quantile(group, [0.05, 0.25, 0.5, 0.75, 0.95]) for group in groups])
         low, q1, median, q3, high = points.T.tolist()
         figure.add_box(
             name=name,
-            y=list(labels),
+            y=list(range(len(labels))),
             lowerfence=low,
             q1=q1,
             median=median,
             q3=q3,
             upperfence=high,
             orientation="h",
-            marker_color=color(i),
-            line_width=1.4,
+            marker_color=colors[name],
+            line_width=1.6,
         )
-    figure.update_layout(boxmode="group", xaxis_title=unit, yaxis={"autorange": "reversed", "showgrid": False})
+    ticks = [2.0**power for power in range(-6, 7)]
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], title=unit)
+    figure.update_layout(boxmode="group")
+    _label_rows(figure, labels, len(series))
     return figure
 
 
 def lines(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, x_title: str, y_title: str, colors: Sequence[str]
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    x_title: str,
+    y_title: str,
+    colors: Sequence[str],
+    limit: float | None = None,
 ) -> Any:
-    """Return curves, one per series of (x, y)."""
+    """Return curves, one per series of (x, y); the scale is cut a little above ``limit`` where a curve is higher."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for (name, (x, y)), line_color in zip(series.items(), colors, strict=True):
+    seen: list[str] = []
+    for (name, (x, y)), color in zip(series.items(), colors, strict=True):
         figure.add_scatter(
             name=name,
             x=list(x),
             y=list(y),
             mode="lines+markers",
-            line={"color": line_color, "width": 2.4},
+            # Curves that share a colour differ in their dashes.
+            line={"color": color, "width": 2.4, "dash": _DASHES[seen.count(color) % len(_DASHES)]},
             marker={"size": 6},
             hovertemplate=f"%{{x}} {x_title}: %{{y:.3f}}<extra>%{{fullData.name}}</extra>",
         )
+        seen.append(color)
     figure.update_layout(xaxis_title=x_title, yaxis_title=y_title)
+    if limit is not None and any(value > limit for _, y in series.values() for value in y):
+        figure.update_yaxes(range=[0, limit * _SHOWN_BEYOND])
     return figure
+
+
+def mark(figure: Any, x: float, text: str = "") -> None:
+    """Draw a dotted line at ``x`` over all rows, with a word to the left of its top."""
+    figure.add_vline(x=x, line_width=1.4, line_color="var(--muted)", line_dash="dot")
+    if text:
+        figure.add_annotation(
+            x=x,
+            y=1,
+            yref="paper",
+            xanchor="right",
+            yanchor="top",
+            text=text,
+            showarrow=False,
+            font={"size": 12, "color": "var(--muted)"},
+        )
+
+
+def _label_rows(figure: Any, labels: Sequence[str], num_series: int) -> None:
+    gap = _LABEL_PIXELS / (_LABEL_PIXELS + _BAR_PIXELS * num_series)
+    figure.update_layout(bargap=gap, boxgap=gap)
+    # Rows are numbered upwards, readers go down.
+    figure.update_yaxes(range=[len(labels) - 0.5 - gap / 2, -0.5 - gap / 2], showticklabels=False, showgrid=False, zeroline=False)
+    for row, label in enumerate(labels):
+        figure.add_annotation(
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=row - (1 - gap) / 2,
+            yanchor="bottom",
+            text=label,
+            showarrow=False,
+        )
+
+
+def _number(value: float | None, digits: int, limit: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.{digits}f}" + (" →" if limit is not None and value > limit * _SHOWN_BEYOND else "")
 
 
 def _whiskers(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from eval import plots
+from eval.colors import model_colors
 from eval.document_scores import DocumentScores
 from eval.output import bounds, print_table, with_interval
 from eval.ppl_figures import find_scopes
@@ -15,6 +16,8 @@ from hanlm.page import Card, Cell, Page
 from hanlm.records import Document
 
 LANGUAGE_NAMES = {"zh": "Chinese", "en": "English"}
+RANDOM_BITS = 8.0
+"""Bits per byte that random bytes cost: a model above it knows less than nothing, and how much above says little."""
 
 _MAX_FOREST_ROWS = 40
 
@@ -46,7 +49,8 @@ def write_page(
     page.section("By domain")
     page.paragraph(
         "How many bits a model needs for each byte of text that it has not seen. Lower is better. Bits per byte can be "
-        "compared between models with different vocabularies; perplexity per token cannot."
+        "compared between models with different vocabularies; perplexity per token cannot. Text of random bytes would "
+        f"cost {RANDOM_BITS:g}: a model above that is worse than guessing."
     )
     add_bars(page, models)
     page.table(TABLE_HEADERS, [row for model in models for row in table_rows(model)], caption="Every model and domain")
@@ -70,16 +74,21 @@ def add_bars(page: Page, models: Sequence[Mapping[str, Any]]) -> None:
         labels.append("overall")
     figures = {m["name"]: [m[kind][name] for kind, name in groups] + [m["overall"]] for m in models}
     shown = {name: values[: len(labels)] for name, values in figures.items()}
-    page.figure(
-        plots.bars(
-            labels,
-            {name: [one["bits_per_byte"] for one in values] for name, values in shown.items()},
-            {name: [one["ci95"] for one in values] for name, values in shown.items()},
-            unit="bits per byte",
-        ),
-        "Bits per byte with 95% intervals (bootstrap over documents).",
-        height=plots.bars_height(len(labels), len(models)),
+    figure = plots.bars(
+        labels,
+        {name: [one["bits_per_byte"] for one in values] for name, values in shown.items()},
+        {name: [one["ci95"] for one in values] for name, values in shown.items()},
+        unit="bits per byte",
+        colors=model_colors(models),
+        limit=RANDOM_BITS,
     )
+    caption = "Bits per byte with 95% intervals (bootstrap over documents)."
+    if any(one["bits_per_byte"] > RANDOM_BITS for values in shown.values() for one in values):
+        plots.mark(figure, RANDOM_BITS, "random bytes")
+        caption += (
+            f" The scale ends a little above {RANDOM_BITS:g}, the cost of random bytes; an arrow: the bar goes on."
+        )
+    page.figure(figure, caption, height=plots.bars_height(len(labels), len(models)))
 
 
 TABLE_HEADERS = (
@@ -143,31 +152,55 @@ def _cards(report: Mapping[str, Any]) -> list[Card]:
 
 
 def _add_differences(page: Page, report: Mapping[str, Any]) -> None:
-    rows = [(d, f"{d['a']} → {d['b']}, {d['domain']}") for d in report["differences"]]
-    rows += [
-        (d, f"{d['a']} → {d['b']}, all {LANGUAGE_NAMES.get(d['lang'], d['lang'])}")
-        for d in report["language_differences"]
-    ]
+    models = report["models"]
+    rows = _difference_rows(report)
     page.section("Differences")
     page.paragraph(
         "What changes from the first model to the second, on the same documents: below zero, the second needs fewer "
         "bits. An interval that leaves out zero is a difference that another draw of documents would show again."
     )
-    drawn = rows[:_MAX_FOREST_ROWS]
+    first = models[0]["name"]
+    for drawn, caption in (
+        ([row for row in rows if first not in (row[0]["a"], row[0]["b"])], "Paired differences with 95% intervals."),
+        ([row for row in rows if first in (row[0]["a"], row[0]["b"])], f"The same against {first}, on its own scale."),
+    ):
+        if drawn:
+            _add_forest(page, drawn[:_MAX_FOREST_ROWS], model_colors(models), caption)
+            if len(drawn) > _MAX_FOREST_ROWS:
+                page.paragraph("The rest is in the table.")
+    page.table(
+        ["Change", "Text", "Bits per byte", "95% interval"],
+        [[f"{d['a']} → {d['b']}", text, f"{d['bits_per_byte']:+.3f}", bounds(d["ci95"], sign="+")] for d, text in rows],
+        caption="Paired differences",
+    )
+
+
+def _difference_rows(report: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
+    """Return each difference with the name of its texts: whole languages first, then domains, the sum of all last."""
+    models = report["models"]
+    languages = [
+        (d, f"all {LANGUAGE_NAMES.get(d['lang'], d['lang'])}")
+        for d in report["language_differences"]
+        if not _is_one_domain(models[0], models[0]["languages"][d["lang"]])
+    ]
+    domains = [(d, d["domain"]) for d in report["differences"] if d["domain"] != "overall"]
+    overall = [(d, "overall") for d in report["differences"] if d["domain"] == "overall"]
+    return languages + domains + (overall if len(models[0]["domains"]) > 1 else [])
+
+
+def _add_forest(
+    page: Page, rows: Sequence[tuple[Mapping[str, Any], str]], colors: Mapping[str, str], caption: str
+) -> None:
     page.figure(
         plots.forest(
-            [label for _, label in drawn],
-            [d["bits_per_byte"] for d, _ in drawn],
-            [d["ci95"] for d, _ in drawn],
-            "bits per byte, second minus first",
+            [f"{text}: {d['a']} → {d['b']}" for d, text in rows],
+            [d["bits_per_byte"] for d, _ in rows],
+            [d["ci95"] for d, _ in rows],
+            unit="bits per byte, second minus first",
+            colors=[colors[d["b"]] for d, _ in rows],
         ),
-        "Paired differences with 95% intervals." + (" The rest is in the table." if len(drawn) < len(rows) else ""),
-        height=110 + 30 * len(drawn),
-    )
-    page.table(
-        ["Comparison", "Bits per byte", "95% interval"],
-        [[label, f"{d['bits_per_byte']:+.3f}", bounds(d["ci95"], sign="+")] for d, label in rows],
-        caption="Paired differences",
+        caption + " A point has the colour of the second model.",
+        height=plots.bars_height(len(rows), 1),
     )
 
 
@@ -181,7 +214,12 @@ def _add_documents(
         for model, score in zip(models, scores, strict=True)
     }
     page.figure(
-        plots.boxes([scope.name for scope in scopes], spread, unit="bits per byte of a document"),
+        plots.boxes(
+            [scope.name for scope in scopes],
+            spread,
+            unit="bits per byte of a document, logarithmic",
+            colors=model_colors(models),
+        ),
         "How documents differ: median, middle half, and the range from the 5th to the 95th percentile.",
         height=plots.bars_height(len(scopes), len(models)),
     )

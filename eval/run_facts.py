@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ class RunFacts:
     """``vocab_report.json`` of the extended model."""
     curves: dict[str, list[dict[str, float]]]
     """By stage, its validations: elapsed_seconds and valid/LANG."""
+    train_seconds: dict[str, float]
+    """By stage that trained, the seconds it spent on steps."""
+    num_parameters: int | None
+    """Of the trained model."""
     conversations: list[list[dict[str, str]]]
     """What was said."""
     missing: list[str] = field(default_factory=list[str])
@@ -79,7 +84,7 @@ def gather(run: Path, roles: Roles) -> RunFacts:
     """Read a run's folder.
 
     Raises:
-        InputError: If it is not the folder of a run.
+        InputError: If it is not the folder of a run, or holds nothing that could be told.
         ArtifactError: If an artifact in it was damaged.
     """
     stages = _stages(run)
@@ -91,15 +96,24 @@ def gather(run: Path, roles: Roles) -> RunFacts:
             missing.append(f"{what} is missing: the stage {stage!r} of this run has not written {file}.")
         return found
 
+    trained = (roles.pretrained, roles.control)
     facts = RunFacts(
         stages=stages,
         ppl=read(roles.ppl, "report.json", "report", "Bits per byte"),
         bench=read(roles.bench, "report.json", "report", "The labelled task"),
         vocab=read(roles.extended, "vocab_report.json", "model", "The report of the vocabulary"),
-        curves=_curves(run, stages, (roles.pretrained, roles.control), missing),
+        curves=_curves(run, stages, trained, missing),
+        train_seconds=_train_seconds(run, stages, trained),
+        num_parameters=_num_parameters(_place(run, stages, roles.pretrained)),
         conversations=_conversations(read(roles.chat, "chat.json", "report", "The conversation")),
         missing=missing,
     )
+    if not (facts.ppl or facts.bench or facts.vocab or facts.curves or facts.conversations):
+        raise InputError(
+            f"{run} holds nothing to report: none of its finished stages ({', '.join(stages) or 'none'}) is called "
+            f"{', '.join((roles.extended, *trained, roles.ppl, roles.bench, roles.chat))}; run those, or name yours, "
+            "such as --ppl STAGE."
+        )
     for name in (roles.base, roles.extended, roles.pretrained, roles.control):
         if facts.ppl is not None and facts.model(name) is None:
             missing.append(f"The report of stage {roles.ppl!r} has no model called {name!r}.")
@@ -165,6 +179,23 @@ def _curves(
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         curves[name] = [one for one in lines if any(key.startswith("valid/") for key in one)]
     return curves
+
+
+def _train_seconds(run: Path, stages: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> dict[str, float]:
+    manifests = {name: read_manifest(place) for name in names if (place := _place(run, stages, name)) is not None}
+    found = {name: (manifest or {}).get("train_seconds") for name, manifest in manifests.items()}
+    return {name: float(seconds) for name, seconds in found.items() if isinstance(seconds, int | float)}
+
+
+def _num_parameters(model: Path | None) -> int | None:
+    """Return how many numbers a model's weights hold, read from their headers."""
+    from safetensors import safe_open
+
+    total = 0
+    for shard in sorted(model.glob("*.safetensors")) if model else ():
+        with safe_open(shard, framework="numpy") as weights:
+            total += sum(prod(weights.get_slice(key).get_shape()) for key in weights.keys())  # noqa: SIM118
+    return total or None
 
 
 def _conversations(chat: Mapping[str, Any] | None) -> list[list[dict[str, str]]]:

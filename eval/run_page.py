@@ -6,14 +6,15 @@ from typing import Any
 
 from eval import plots
 from eval.bench_page import add_accuracy
-from eval.ppl_page import TABLE_HEADERS, add_bars, table_rows
+from eval.colors import NEUTRAL, domain_colors, model_colors
+from eval.ppl_page import LANGUAGE_NAMES, RANDOM_BITS, TABLE_HEADERS, add_bars, table_rows
 from eval.run_facts import Roles, RunFacts
 from eval.segmentation import segment
 from eval.summary import Verdict
 from hanlm.page import Card, Page
 
-_CURVE_LANGUAGES = {"zh": "Chinese", "en": "English"}
 _MAX_CONVERSATIONS = 4
+_FLUENT_PARAMETERS = 200_000_000  # below it a model's answers are fragments, however well it was tuned
 
 
 def write_page(
@@ -25,6 +26,7 @@ def write_page(
     sentence: str,
 ) -> None:
     """Write the report of a run as one HTML file."""
+    colors = _colors(facts, roles)
     page = Page(
         "An English model learns Chinese",
         "A new vocabulary, continued pretraining, instruction tuning: what each step changed, measured on text and "
@@ -34,18 +36,25 @@ def write_page(
     page.section("What was done")
     _add_story(page, facts, roles)
     page.section("The vocabulary")
-    _add_vocabulary(page, facts, roles, sentence)
+    _add_vocabulary(page, facts, roles, sentence, colors)
     page.section("Bits per byte")
     _add_bits(page, facts, roles)
     page.section("Training")
-    _add_curves(page, facts)
+    _add_curves(page, facts, colors)
     page.section("A task")
-    _add_task(page, facts)
-    page.section("A conversation")
+    _add_task(page, facts, roles, colors)
+    page.section("Questions and answers")
     _add_conversations(page, facts)
     page.section("Time and memory")
     _add_costs(page, facts, summary)
     page.write(path)
+
+
+def _colors(facts: RunFacts, roles: Roles) -> dict[str, str]:
+    """Return every model's colour by name, the same as on the pages of ``hanlm ppl`` and ``hanlm bench``."""
+    measured = [*(facts.ppl or {}).get("models", []), *(facts.bench or {}).get("models", [])]
+    named = [{"name": name, "path": name} for name in (roles.base, roles.extended, roles.pretrained, roles.control)]
+    return model_colors([*measured, *named])
 
 
 def _add_headline(page: Page, summary: Mapping[str, Any], verdicts: Sequence[Verdict]) -> None:
@@ -60,7 +69,7 @@ def _add_headline(page: Page, summary: Mapping[str, Any], verdicts: Sequence[Ver
             "before and after",
             halved,
         ),
-        ("Chinese, bits per byte", _change(zh["base"], zh["pretrained"], ".2f"), _control_note(zh), above_control),
+        ("Chinese, bits per byte", _change(zh["extended"], zh["pretrained"], ".2f"), _control_note(zh), above_control),
         ("English, bits per byte", _change(en["base"], en["pretrained"], ".2f"), _relative(en), english),
         ("Task accuracy", _change(accuracy["before"], accuracy["after"], ".0%"), "before and after tuning", task),
     ]
@@ -79,15 +88,18 @@ def _add_story(page: Page, facts: RunFacts, roles: Roles) -> None:
         f"tokens ({roles.extended}), and it was trained on Chinese text with some English in between, so that it would "
         f"not forget ({roles.pretrained}). Then it was tuned on instructions and their answers."
     )
+    seconds = facts.train_seconds
+    trained = [f"{seconds[name]:.0f} s for {name}" for name in (roles.pretrained, roles.control) if name in seconds]
     page.paragraph(
-        f"Would training on Chinese alone have done it? To know, the unextended base was trained on the same text for "
-        f"the same seconds ({roles.control}). Only a model that beats this control has gained from its new tokens."
+        f"Would training on Chinese alone have done it? The unextended base was trained too ({roles.control}). "
+        + (f"Training took {', '.join(trained)}. " if trained else "")
+        + "Only a model that beats this control has gained from its new tokens."
     )
     for sentence in facts.missing:
         page.paragraph(sentence)
 
 
-def _add_vocabulary(page: Page, facts: RunFacts, roles: Roles, sentence: str) -> None:
+def _add_vocabulary(page: Page, facts: RunFacts, roles: Roles, sentence: str, colors: Mapping[str, str]) -> None:
     vocab = facts.vocab
     if vocab is None:
         page.paragraph("This run has no report of its vocabulary.")
@@ -102,6 +114,7 @@ def _add_vocabulary(page: Page, facts: RunFacts, roles: Roles, sentence: str) ->
                 list(domains),
                 {name: [domain[name] for domain in domains.values()] for name in ("base", "extended")},
                 unit="tokens per character",
+                colors={"base": colors[roles.base], "extended": colors[roles.extended]},
                 digits=2,
             ),
             "Tokens per character on text that the vocabulary was not learned from.",
@@ -125,7 +138,7 @@ def _add_size_curve(page: Page, curve: Sequence[Mapping[str, Any]]) -> None:
             {name: (sizes, [point["tokens_per_char"][name] for point in curve]) for name in names},
             x_title="new tokens",
             y_title="tokens per character",
-            colors=[plots.color(i + 2) for i in range(len(names))],
+            colors=domain_colors(names),
         ),
         "What more tokens would buy: each point is a vocabulary of that size from the same run.",
     )
@@ -143,7 +156,7 @@ def _add_bits(page: Page, facts: RunFacts, roles: Roles) -> None:
     add_bars(page, models)
     rows: list[list[str]] = []
     for a, b in ((roles.base, roles.pretrained), (roles.control, roles.pretrained), (roles.base, roles.extended)):
-        for lang, name in _CURVE_LANGUAGES.items():
+        for lang, name in LANGUAGE_NAMES.items():
             found = facts.difference(a, b, lang)
             if found is not None:
                 interval = found["ci95"]
@@ -154,12 +167,12 @@ def _add_bits(page: Page, facts: RunFacts, roles: Roles) -> None:
     page.table(TABLE_HEADERS, [row for model in models for row in table_rows(model)], caption="Every model and domain")
 
 
-def _add_curves(page: Page, facts: RunFacts) -> None:
+def _add_curves(page: Page, facts: RunFacts, colors: Mapping[str, str]) -> None:
     if not any(facts.curves.values()):
         page.paragraph("This run has no training curves.")
         return
     page.paragraph("Bits per byte on held-out text while training, against seconds of training.")
-    for lang, language in _CURVE_LANGUAGES.items():
+    for lang, language in LANGUAGE_NAMES.items():
         key = f"valid/{lang}"
         series = {
             name: ([point["elapsed_seconds"] for point in chosen], [point[key] for point in chosen])
@@ -167,30 +180,41 @@ def _add_curves(page: Page, facts: RunFacts) -> None:
             if (chosen := [point for point in points if key in point])
         }
         if series:
-            colors = [plots.color(i + 2) for i, name in enumerate(facts.curves) if name in series]
             page.figure(
-                plots.lines(series, x_title="seconds", y_title="bits per byte", colors=colors),
+                plots.lines(
+                    series,
+                    x_title="seconds",
+                    y_title="bits per byte",
+                    colors=[colors[name] for name in series],
+                    limit=RANDOM_BITS,
+                ),
                 f"{language} while training.",
                 height=330,
             )
 
 
-def _add_task(page: Page, facts: RunFacts) -> None:
+def _add_task(page: Page, facts: RunFacts, roles: Roles, colors: Mapping[str, str]) -> None:
     if facts.bench is None:
         page.paragraph("This run has not measured a task.")
         return
     page.paragraph(
         f"{facts.bench['num_rows']:,} questions about texts that no step has seen, put through several templates. The "
-        "model's answer is the choice that it finds likelier."
+        f"model's answer is the choice that it finds likelier; {roles.before} and {roles.after} instruction tuning."
     )
-    add_accuracy(page, facts.bench)
+    add_accuracy(page, facts.bench, colors)
 
 
 def _add_conversations(page: Page, facts: RunFacts) -> None:
     if not facts.conversations:
-        page.paragraph("This run has no conversation.")
+        page.paragraph("This run has asked its model nothing.")
+        return
     for messages in facts.conversations[:_MAX_CONVERSATIONS]:
         page.conversation(messages)
+    if facts.num_parameters is not None and facts.num_parameters < _FLUENT_PARAMETERS:
+        page.paragraph(
+            f"The model has {facts.num_parameters / 1e6:,.1f} million parameters. One this small answers in fragments: "
+            "it has learnt what an answer looks like, and hardly what to say. Judge it by the figures above."
+        )
 
 
 def _add_costs(page: Page, facts: RunFacts, summary: Mapping[str, Any]) -> None:
@@ -201,7 +225,7 @@ def _add_costs(page: Page, facts: RunFacts, summary: Mapping[str, Any]) -> None:
     seconds = [facts.stages[name]["seconds"] for name in names]
     page.paragraph(f"{sum(seconds):,.0f} seconds in all.")
     page.figure(
-        plots.bars(names, {"seconds": seconds}, unit="seconds", digits=0, colors=[plots.color(3)]),
+        plots.bars(names, {"seconds": seconds}, unit="seconds", digits=0, colors={"seconds": NEUTRAL}),
         "Seconds of each stage, one after the other.",
         height=plots.bars_height(len(names), 1),
     )
@@ -230,7 +254,7 @@ def _form(value: float | None, form: str) -> str:
 
 
 def _control_note(zh: Mapping[str, float | None]) -> str:
-    return f"control: {_form(zh['control'], '.2f')}"
+    return f"by training; control {_form(zh['control'], '.2f')}, base {_form(zh['base'], '.2f')}"
 
 
 def _relative(en: Mapping[str, float | None]) -> str:

@@ -35,8 +35,8 @@ class Card:
 class Page:
     """A report that is built from top to bottom and written once.
 
-    Figures take their colours from the page's theme: leave colours out, or name them ``var(--c0)`` (a neutral
-    grey) to ``var(--c7)``; both change with the reader's light or dark setting.
+    Figures take their colours from the page's theme: leave colours out, or name a variable of ``page.css`` such as
+    ``var(--c0)`` (a neutral grey) to ``var(--c7)``; both change with the reader's light or dark setting.
     """
 
     def __init__(self, title: str, subtitle: str = "", *, language: str = "en", footer: str = "") -> None:
@@ -62,6 +62,7 @@ class Page:
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, caption: str = "") -> None:
         """Add a table that can be copied as tab-separated text or Markdown.
 
+        On a phone a table with running text becomes one block a row, any other scrolls below its first column.
         Columns whose cells are all numbers (or empty) are set right-aligned. Floats are shown with four
         significant digits, whole numbers with thousands separators; pass strings for any other format.
         """
@@ -75,8 +76,9 @@ class Page:
             f'<figure class="table"><div class="table-head"><figcaption>{escape(caption)}</figcaption>'
             '<button type="button" data-format="tabs">Copy</button>'
             '<button type="button" data-format="markdown">Markdown</button></div>'
-            f'<div class="table-scroll"><table><thead><tr>{head}</tr></thead>'
-            f"<tbody>{''.join(_table_row(row, classes) for row in body)}</tbody></table></div></figure>"
+            f'<div class="table-scroll"><table class="{"blocks" if "text" in classes else "grid"}">'
+            f"<thead><tr>{head}</tr></thead>"
+            f"<tbody>{''.join(_table_row(headers, row, classes) for row in body)}</tbody></table></div></figure>"
         )
 
     def figure(self, figure: Any, caption: str = "", *, height: int = 380) -> None:
@@ -99,13 +101,8 @@ class Page:
         self._add(f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>")
 
     def conversation(self, messages: Iterable[Mapping[str, str]]) -> None:
-        """Add chat messages, each with ``role`` and ``content``."""
-        for message in messages:
-            side = "user" if message["role"] == "user" else "assistant"
-            self._add(
-                f'<div class="message {side}"><div class="bubble">'
-                f'<span class="role">{escape(message["role"])}</span>{escape(message["content"])}</div></div>'
-            )
+        """Add one conversation in a box of its own: chat messages, each with ``role`` and ``content``."""
+        self._add(f'<div class="conversation">{"".join(map(_message, messages))}</div>')
 
     def pieces(self, label: str, pieces: Iterable[str]) -> None:
         """Add a text as its tokens, each on a background of its own; ``<0xE4>`` is shown as a byte."""
@@ -185,9 +182,12 @@ def _escape_strings(node: Any, key: str = "") -> Any:
     return node
 
 
-def _table_row(row: Sequence[Cell], classes: Sequence[str]) -> str:
-    cells = zip(classes, row, strict=True)
-    return "<tr>" + "".join(f'<td class="{c}">{escape(format_cell(x))}</td>' for c, x in cells) + "</tr>"
+def _table_row(headers: Sequence[str], row: Sequence[Cell], classes: Sequence[str]) -> str:
+    cells = (
+        f'<td class="{name}" data-header="{escape(header)}">{escape(format_cell(value))}</td>'
+        for header, name, value in zip(headers, classes, row, strict=True)
+    )
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _policy(scripts: Sequence[str]) -> str:
@@ -203,6 +203,14 @@ def _card(card: Card) -> str:
     return (
         f'<div class="card {card.tone}"><span class="label">{escape(card.label)}</span>'
         f'<span class="value">{escape(card.value)}</span>{note}</div>'
+    )
+
+
+def _message(message: Mapping[str, str]) -> str:
+    side = "user" if message["role"] == "user" else "assistant"
+    return (
+        f'<div class="message {side}"><div class="bubble">'
+        f'<span class="role">{escape(message["role"])}</span>{escape(message["content"])}</div></div>'
     )
 
 

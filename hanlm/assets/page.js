@@ -4,7 +4,7 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   // Figures name colours as CSS variables, "var(--c1)"; Plotly wants values, and the values change with the theme.
-  const colour = (text) => text.replace(/^var\((--c[0-7])\)$/, (_, name) => css(name));
+  const colour = (text) => text.replace(/^var\((--[a-z0-9-]+)\)$/, (_, name) => css(name));
   const resolve = (node, key = "") => {
     if (typeof node === "string") return /color/i.test(key) ? colour(node) : node;
     if (Array.isArray(node)) return node.map((item) => resolve(item, key));
@@ -23,7 +23,7 @@
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
         font: { family: css("--sans"), size: 13, color: css("--ink") },
         colorway: [1, 2, 3, 4, 5, 6, 7, 0].map((i) => css("--c" + i)),
-        xaxis: axis, yaxis: axis, margin: { l: 12, r: 12, t: 12, b: 12, pad: 4 },
+        xaxis: { ...axis, tickangle: 0 }, yaxis: axis, margin: { l: 12, r: 12, t: 12, b: 12, pad: 4 },
         legend: { orientation: "h", x: 0, y: 1.02, xanchor: "left", yanchor: "bottom", title: { text: "" } },
         hoverlabel: { bgcolor: css("--surface"), bordercolor: css("--line"), font: { color: css("--ink"), family: css("--sans") } },
         bargap: 0.28, barcornerradius: 4,

@@ -94,7 +94,12 @@ def curve(start: float) -> str:
 def make_run(tmp_path: Path, tiny_tokenizer_folder: Path) -> Callable[..., Path]:
     """Build the folder of a finished run, with the stages named left out and some models' figures changed."""
 
-    def make(*, without: frozenset[str] = frozenset(), changes: Figures | None = None) -> Path:
+    def make(
+        *,
+        without: frozenset[str] = frozenset(),
+        changes: Figures | None = None,
+        train_seconds: dict[str, float] | None = None,
+    ) -> Path:
         run = tmp_path / "run"
         message = "<script>alert(1)</script>你好"
         chat = {"messages": [{"role": "user", "content": message}, {"role": "assistant", "content": "好"}]}
@@ -106,12 +111,14 @@ def make_run(tmp_path: Path, tiny_tokenizer_folder: Path) -> Callable[..., Path]
             "bench": ("report", "report.json", json.dumps(bench_report())),
             "chat": ("report", "chat.json", json.dumps(chat | {"conversations": [chat]})),
         }
+        trained = {"pretrained": 180.2, "control": 180.1} | (train_seconds or {})
         stages: dict[str, Any] = {"report": {"status": "started", "made_from": {}, "seconds": 0, "peak_rss_bytes": 0}}
         for name, (kind, file, content) in files.items():
             if name in without:
                 continue
             with publish(run / name, kind=kind, config={}) as draft:
                 (draft.folder / file).write_text(content, encoding="utf-8")
+                draft.record(**({"train_seconds": trained[name]} if name in trained else {}))
             stages[name] = {
                 "status": "done",
                 "made_from": {"command": name},

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from eval.report import ReportConfig, plan, report
 from eval.run_facts import Roles, gather
 from eval.segmentation import segment
+from eval.summary import judge, summarise
 from hanlm.artifact import open_artifact
 from hanlm.cli import main
 from hanlm.errors import ArtifactError, InputError
@@ -30,6 +32,7 @@ SUMMARY_KEYS = {
     "zh_bits_per_byte": {"base", "extended", "pretrained", "control"},
     "en_bits_per_byte": {"base", "pretrained"},
     "task_accuracy": {"before", "after"},
+    "train_seconds": {"pretrained", "control"},
     "seconds": {"extended", "pretrained", "control", "ppl", "bench", "chat"},
     "peak_rss_bytes": {"extended", "pretrained", "control", "ppl", "bench", "chat"},
     "artifacts": {"extended", "pretrained", "control", "ppl", "bench", "chat", "report"},
@@ -64,6 +67,40 @@ def test_a_claim_that_fails_is_said_to_fail(make_run: Callable[..., Path]):
     assert [verdict["passed"] for verdict in written["verdicts"]] == [True, False, True, False, True]
 
 
+def verdicts(run: Path) -> list[dict[str, Any]]:
+    return json.loads((report(ReportConfig(run=run)) / "report.json").read_text(encoding="utf-8"))["verdicts"]
+
+
+@pytest.mark.parametrize(("control", "holds"), [(170.0, False), (179.0, True), (400.0, True)])
+def test_a_control_that_trained_for_less_time_proves_nothing(
+    make_run: Callable[..., Path], control: float, holds: bool
+):
+    claim = verdicts(make_run(train_seconds={"pretrained": 180.0, "control": control}))[1]
+    assert claim["passed"] is holds
+    assert f"{control:.0f} s of training against 180 s" in claim["figures"]
+
+
+@pytest.mark.parametrize(("a", "number"), [("control", 1), ("extended", 2)])
+def test_a_gain_whose_paired_interval_holds_zero_is_none(make_run: Callable[..., Path], a: str, number: int):
+    run = make_run()
+    facts = gather(run, ROLES)
+    assert judge(summarise(facts, ROLES, run, run), facts, ROLES)[number].passed is True
+    assert facts.ppl is not None
+    found = next(
+        d for d in facts.ppl["language_differences"] if d["lang"] == "zh" and {d["a"], d["b"]} == {a, "pretrained"}
+    )
+    low, high = sorted(found["ci95"], key=abs)
+    found["ci95"] = sorted([-0.1 * low, high])
+    assert judge(summarise(facts, ROLES, run, run), facts, ROLES)[number].passed is False
+
+
+def test_new_tokens_alone_are_no_learning(make_run: Callable[..., Path]):
+    """Extended and untrained, the model needs far fewer bits than the base already: the claim is about training."""
+    written = verdicts(make_run(changes={"extended": (1.6, 0.8, 1.2, 0.3), "pretrained": (1.5, 0.8, 1.25, 0.3)}))
+    assert written[2]["passed"] is False
+    assert "2.297 → 2.153" in written[2]["figures"]
+
+
 def test_claims_that_fail_are_said_aloud_and_fail_a_strict_report(
     make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ):
@@ -87,7 +124,14 @@ def test_page_tells_the_story_and_escapes_what_the_model_said(make_run: Callable
     page = (report(ReportConfig(run=make_run())) / "report.html").read_text(encoding="utf-8")
     assert "<script>alert(1)" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;你好" in page
-    for heading in ("The vocabulary", "Bits per byte", "Training", "A task", "A conversation", "Time and memory"):
+    for heading in (
+        "The vocabulary",
+        "Bits per byte",
+        "Training",
+        "A task",
+        "Questions and answers",
+        "Time and memory",
+    ):
         assert heading in page
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -117,6 +118,47 @@ def test_lone_surrogates_do_not_stop_a_report(tmp_path: Path):
 def test_table_rows_must_match_the_headers():
     with pytest.raises(ValueError):
         Page("x").table(["a", "b"], [["only one"]])
+
+
+def test_cells_name_their_column_for_phones():
+    """A table with sentences is shown as blocks there, any other scrolls."""
+    page = Page("x")
+    page.table(["Claim", "Holds"], [["a sentence that is too long for one line", "yes"]])
+    page.table(["Model", "Bits"], [["base", 1.5]])
+    tags = outline(page).tags
+    assert [a["class"] for tag, a in tags if tag == "table"] == ["blocks", "grid"]
+    assert [a["data-header"] for tag, a in tags if tag == "td"] == ["Claim", "Holds", "Model", "Bits"]
+
+
+def test_each_conversation_has_a_box_of_its_own():
+    page = Page("x")
+    for _ in range(3):
+        page.conversation([{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}])
+    classes = [a.get("class") for _, a in outline(page).tags]
+    assert classes.count("conversation") == 3
+    assert classes.count("bubble") == 6
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of ``#rrggbb`` as WCAG 2.2 defines it."""
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_figures_on_bars_can_be_read_in_every_theme():
+    """They have the colour of the surface; WCAG asks for a contrast of 4.5."""
+    css = files("hanlm").joinpath("assets", "page.css").read_text(encoding="utf-8")
+    themes = [
+        dict(re.findall(r"(--[a-z0-9]+): (#[0-9a-f]{3,6})", block))
+        for block in re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    ]
+    assert len(themes) == 3  # light, dark, printed
+    for theme in themes:
+        surface = luminance(theme["--surface"].replace("#fff", "#ffffff")[:7])
+        for name in ("--muted", *(f"--c{i}" for i in range(8))):
+            low, high = sorted((surface, luminance(theme[name])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (name, theme[name])
 
 
 @pytest.mark.parametrize(
