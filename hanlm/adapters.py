@@ -1,6 +1,9 @@
 """LoRA adapters of other tools and our own: matched with their base, refused when unsafe or mismatched, merged."""
 
 import json
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +26,14 @@ def is_adapter(path: Path) -> bool:
     return (path / ADAPTER_CONFIG).is_file() and not (path / "config.json").is_file()
 
 
-def adapter_base(path: Path, base: Path | None = None) -> Path:
+def adapter_base(path: Path, base: Path | None = None, *, trust_remote_code: bool = False) -> Path:
     """Return the model folder that an adapter belongs on, after checking that both fit and are safe.
 
     Args:
         path: The adapter's folder.
         base: The base to use; None takes the one that ``adapter_config.json`` names, seen from the working
             folder or from the adapter's.
+        trust_remote_code: Whether the base may run Python of its own.
 
     Raises:
         InputError: If the base is not found, or weights are only there as a pickle.
@@ -42,7 +46,7 @@ def adapter_base(path: Path, base: Path | None = None) -> Path:
             "(adapter_model.bin) is never loaded: save it again with PEFT's safe_serialization."
         )
     found = base or _named_base(path)
-    check_model_folder(found)
+    check_model_folder(found, trust_remote_code=trust_remote_code)
     manifest = open_artifact(path, "adapter").manifest if read_manifest(path) is not None else {}
     expected = manifest.get("tokenizer_hash") or _own_tokenizer(path)
     if expected is not None:
@@ -63,7 +67,9 @@ def adapter_base(path: Path, base: Path | None = None) -> Path:
     return found
 
 
-def load_merged(path: Path, base: Path, *, dtype: "torch.dtype | None" = None) -> "PreTrainedModel":
+def load_merged(
+    path: Path, base: Path, *, dtype: "torch.dtype | None" = None, trust_remote_code: bool = False
+) -> "PreTrainedModel":
     """Load ``base`` with the adapter merged into its weights, in evaluation mode.
 
     Raises:
@@ -72,14 +78,24 @@ def load_merged(path: Path, base: Path, *, dtype: "torch.dtype | None" = None) -
     from peft import PeftModel
     from safetensors import SafetensorError
 
+    model = load_model(base, dtype=dtype, trust_remote_code=trust_remote_code)
     try:
-        merged: Any = PeftModel.from_pretrained(load_model(base, dtype=dtype), str(path)).merge_and_unload()
+        with quiet_renaming():
+            merged: Any = PeftModel.from_pretrained(model, str(path)).merge_and_unload()
     except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise ArtifactError(
             f"adapter {path} does not fit on {base}: {first_line}; pass the base it was trained on."
         ) from error
     return merged.eval()
+
+
+@contextmanager
+def quiet_renaming() -> Generator[None]:
+    """Keep off the terminal what transformers tells the authors of PEFT and TRL that it will rename."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 def _named_base(path: Path) -> Path:

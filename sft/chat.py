@@ -22,7 +22,7 @@ from hanlm.tokenizing import tokenizer_hash
 if TYPE_CHECKING:
     from sft.generate import ChatModel, Sampling
 
-_HELP = "type a message and press enter; /new starts a new conversation, /quit (or ctrl-D) ends"
+_HELP = "type a message and press enter; /new starts a new conversation, /quit (or ctrl-D) ends, /help says this"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +53,8 @@ class ChatConfig:
     """On CUDA; a CPU answers in fp32."""
     device: Device = "auto"
     """auto: cuda where there is one."""
+    trust_remote_code: bool = False
+    """Let a model folder run Python of its own (auto_map). Only for code that you have read."""
     seed: int = 0
     """The same seed gives the same answers."""
     overwrite: bool = False
@@ -77,7 +79,7 @@ class ChatConfig:
 
 def plan(config: ChatConfig) -> list[str]:
     """Check the inputs cheaply and say what a run would do."""
-    check_model_folder(config.model)
+    check_model_folder(config.model, trust_remote_code=config.trust_remote_code)
     if config.adapter is not None and not is_adapter(config.adapter):
         raise InputError(f"expected an adapter at {config.adapter}, got no {ADAPTER_CONFIG} there; check the path.")
     if config.out is not None:
@@ -98,17 +100,25 @@ def chat(config: ChatConfig) -> Path | None:
     from sft.generate import ChatModel, Sampling
 
     given = _given(config)
-    model = ChatModel(config.model, adapter=config.adapter, precision=config.precision, device=config.device)
+    model = ChatModel(
+        config.model,
+        adapter=config.adapter,
+        precision=config.precision,
+        device=config.device,
+        trust_remote_code=config.trust_remote_code,
+    )
     sampling = Sampling(
         temperature=config.temperature,
         top_p=config.top_p,
         repetition_penalty=config.repetition_penalty,
         max_new_tokens=config.max_new_tokens,
     )
-    if given:
-        held = [_answered(model, messages, sampling, config.seed + i) for i, messages in enumerate(given)]
-        return _publish(config, held)
     held: list[dict[str, Any]] = []
+    for i, messages in enumerate(given):
+        say(f"> {messages[-1]['content']}")
+        held.append(_answered(model, messages, sampling, config.seed + i))
+    if given:
+        return _publish(config, held)
     try:
         _converse(model, sampling, config, held)
     except KeyboardInterrupt:
@@ -149,7 +159,6 @@ def _answered(model: ChatModel, messages: list[Message], sampling: Sampling, see
     import torch
 
     torch.manual_seed(seed)
-    say(f"> {messages[-1]['content']}")
     answer = model.answer(messages, sampling, on_text=_show)
     return {
         "messages": [*messages, {"role": "assistant", "content": answer.text}],
@@ -170,8 +179,11 @@ def _converse(model: ChatModel, sampling: Sampling, config: ChatConfig, held: li
     messages: list[Message] = list(system)
     say(_HELP)
     while (text := _ask()) is not None:
-        if text == "/new" or not text:
-            messages = list(system) if text else messages
+        if text.startswith("/"):
+            messages = list(system) if text == "/new" else messages
+            say("a new conversation begins" if text == "/new" else _HELP)
+            continue
+        if not text:
             continue
         answered = _answered_or_told(model, [*messages, {"role": "user", "content": text}], sampling, config.seed)
         if answered is None:
@@ -196,11 +208,14 @@ def _answered_or_told(
 
 def _ask() -> str | None:
     """Return what the user types, or None at the end; what is not UTF-8 is asked for again."""
+    on_terminal = sys.stdin.isatty()
     try:
-        while not _is_utf8(text := input("你> " if sys.stdin.isatty() else "").strip()):
+        while not _is_utf8(text := input("you> " if on_terminal else "").strip()):
             say("that line is not valid UTF-8, so it was not asked: type it again")
     except EOFError:
         return None
+    if text and not on_terminal:  # a terminal shows what is typed
+        say(f"> {text}")
     return None if text == "/quit" else text
 
 

@@ -34,9 +34,9 @@ class SftConfig:
     model: Path
     """Model folder to start from."""
     data: tuple[Path, ...]
-    """JSON or JSON lines (also .gz, .zst) of Alpaca rows (instruction, input, output) or of messages."""
-    out: Path
-    """Where to write; holds `adapter/` and `model/`, each an artifact."""
+    """JSON or JSON lines (also .gz, .zst) of Alpaca rows (instruction, input, output), messages, or ShareGPT rows."""
+    out: Path | None = None
+    """Where to write; holds `adapter/` and `model/`, each an artifact. Only --preview needs none."""
     repeat: tuple[float, ...] = ()
     """How often an epoch shows the rows of each --data in turn; fractions show a part. One number a file; default 1."""
     chat_template: Path | None = None
@@ -92,6 +92,8 @@ class SftConfig:
     """More trackers beside metrics.jsonl: tensorboard."""
     preview: int = 0
     """Print so many rendered rows with the tokens that bear loss coloured, and do not train."""
+    trust_remote_code: bool = False
+    """Let a model folder run Python of its own (auto_map). Only for code that you have read."""
     keep_work: bool = False
     """Keep OUT.work with its checkpoints after success."""
     seed: int = 0
@@ -110,6 +112,10 @@ class SftConfig:
         for name in ("lora_dropout", "warmup", "valid_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} should be at least 0 and below 1, got {getattr(self, name)}.")
+        if self.out is None and not self.preview:
+            raise ConfigError("expected --out, a folder to write to; pass it, or --preview 3 to look at rows first.")
+        if self.preview < 0:
+            raise ConfigError(f"preview should be at least 0, got {self.preview}.")
         if not self.data:
             raise ConfigError("data should name at least one file of instructions, got none.")
         if self.repeat and (len(self.repeat) != len(self.data) or min(self.repeat) < 0 or not any(self.repeat)):

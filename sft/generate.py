@@ -53,16 +53,23 @@ class ChatModel:
     """
 
     def __init__(
-        self, folder: Path, *, adapter: Path | None = None, precision: str = "auto", device: Device = "auto"
+        self,
+        folder: Path,
+        *,
+        adapter: Path | None = None,
+        precision: str = "auto",
+        device: Device = "auto",
+        trust_remote_code: bool = False,
     ) -> None:
         self.device = resolve_device(device)
         dtype = resolve_dtype(precision) if self.device == "cuda" else torch.float32
-        self.tokenizer: Any = _tokenizer(folder, adapter)
+        self.tokenizer: Any = _tokenizer(folder, adapter, trust_remote_code=trust_remote_code)
         require_template(self.tokenizer, folder)
         if adapter is None:
-            model = load_model(folder, dtype=dtype)
+            model = load_model(folder, dtype=dtype, trust_remote_code=trust_remote_code)
         else:
-            model = load_merged(adapter, adapter_base(adapter, folder), dtype=dtype)
+            base = adapter_base(adapter, folder, trust_remote_code=trust_remote_code)
+            model = load_merged(adapter, base, dtype=dtype, trust_remote_code=trust_remote_code)
         self.model: Any = model.to(self.device)  # pyright: ignore[reportArgumentType]
         self.end_ids = _end_ids(self.tokenizer, model)
         self.context = int(getattr(model.config, "max_position_embeddings", 0)) or None
@@ -117,9 +124,10 @@ class _Pieces(TextStreamer):
         self.on_text(text + "\n" if stream_end else text)
 
 
-def _tokenizer(folder: Path, adapter: Path | None) -> Any:
+def _tokenizer(folder: Path, adapter: Path | None, *, trust_remote_code: bool) -> Any:
     """Return the model's tokenizer; its template is the adapter's, if the adapter has one."""
-    tokenizer: Any = load_tokenizer(adapter if adapter and (adapter / "tokenizer.json").is_file() else folder)
+    home = adapter if adapter and (adapter / "tokenizer.json").is_file() else folder
+    tokenizer: Any = load_tokenizer(home, trust_remote_code=trust_remote_code)
     if adapter and (adapter / TEMPLATE_FILE).is_file():
         tokenizer.chat_template = (adapter / TEMPLATE_FILE).read_text(encoding="utf-8")
     return tokenizer

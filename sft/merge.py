@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ def write_merged(
     probes: Sequence[Sequence[int]],
     rank: int,
     rows: int,
+    trust_remote_code: bool = False,
 ) -> dict[str, float]:
     """Merge, check, and write the chat model; return the check for the manifest.
 
@@ -63,6 +65,7 @@ def write_merged(
         probes: Rows of token ids on which the logits are compared.
         rank: Rank of the adapter, for the model card.
         rows: Rows trained on, for the model card.
+        trust_remote_code: Whether the base may run Python of its own.
 
     Raises:
         HanLMError: If the merged model predicts something else than base and adapter do.
@@ -70,7 +73,7 @@ def write_merged(
     import torch
     from peft import PeftModel
 
-    model: Any = load_model(base_folder)
+    model: Any = load_model(base_folder, trust_remote_code=trust_remote_code)
     stored = next(model.parameters()).dtype
     model = model.float()
     base_logits = _logits(model, probes)
@@ -78,11 +81,14 @@ def write_merged(
     adapted_logits = _logits(adapted, probes)
     merged: Any = adapted.merge_and_unload(safe_merge=True)
     merge_error = _distance(_logits(merged, probes), adapted_logits)
-    _save_chat_model(merged.to(stored), base_folder, folder, template)
-    eos = load_tokenizer(base_folder).eos_token
-    body = _BODY.format(rank=rank, base=base_folder.name, rows=rows, eos=eos)
+    tokenizer = load_tokenizer(base_folder, trust_remote_code=trust_remote_code)
+    _save_chat_model(merged.to(stored), tokenizer, base_folder, folder, template)
+    if trust_remote_code:  # transformers copies the model's own code, but not the tokenizer's
+        for code in base_folder.glob("*.py"):
+            shutil.copyfile(code, folder / code.name)
+    body = _BODY.format(rank=rank, base=base_folder.name, rows=rows, eos=tokenizer.eos_token)
     write_model_card(folder, title=f"{base_folder.name}, fine-tuned for chat", base=base_folder, body=body)
-    read_back = load_model(folder, dtype=torch.float32)
+    read_back = load_model(folder, dtype=torch.float32, trust_remote_code=trust_remote_code)
     check = MergeCheck(
         effect=_distance(adapted_logits, base_logits),
         merge_error=merge_error,
@@ -134,8 +140,7 @@ def _require_faithful(check: MergeCheck, *, exact: bool) -> None:
             )
 
 
-def _save_chat_model(model: Any, base_folder: Path, folder: Path, template: str) -> None:
-    tokenizer = load_tokenizer(base_folder)
+def _save_chat_model(model: Any, tokenizer: Any, base_folder: Path, folder: Path, template: str) -> None:
     model.generation_config = generation = generation_settings(base_folder)
     generation.bos_token_id = tokenizer.bos_token_id
     generation.eos_token_id = tokenizer.eos_token_id

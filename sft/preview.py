@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from hanlm.bits import IGNORE
+from hanlm.log import say
+from hanlm.quarantine import Quarantine
 from sft.encode import EncodedRow
+
+_EXCERPT_CHARS = 60
+
+
+class ShownQuarantine(Quarantine):
+    """A quarantine that writes nothing and says the first rows it gets: where each lies and what is wrong with it.
+
+    Args:
+        num_shown: How many rows to say.
+    """
+
+    def __init__(self, num_shown: int) -> None:
+        super().__init__()
+        self.num_shown = num_shown
+
+    def add(self, reason: str, source: Path | str, line_number: int, raw: bytes) -> None:
+        super().add(reason, source, line_number, raw)
+        if self.num_quarantined <= self.num_shown:
+            excerpt = raw.decode("utf-8", "backslashreplace")[:_EXCERPT_CHARS]
+            say(f"quarantined: {source}:{line_number}: {reason}: {excerpt}")
 
 
 def show_rows(rows: Sequence[EncodedRow], tokenizer: Any, console: Console | None = None) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hanlm.adapters import quiet_renaming
 from hanlm.artifact import fingerprint
-from hanlm.chat import ALPACA_ZH, TEMPLATE_FILE
+from hanlm.chat import TEMPLATE_FILE
 from hanlm.devices import resolve_device, resolve_dtype
-from hanlm.errors import ConfigError, InputError, Interrupted
+from hanlm.errors import ConfigError, Interrupted
 from hanlm.log import Metrics, drop_metrics_after, progress, say
 from hanlm.model_folder import check_model_folder, read_config
 from hanlm.models import load_model
@@ -19,8 +19,9 @@ from hanlm.publish import Draft, publish, refuse_existing, work_folder
 from hanlm.quarantine import Quarantine, kept_quarantine
 from hanlm.records import list_files
 from hanlm.signals import stop_on_signal
-from hanlm.tokenizing import load_tokenizer, pad_token, tokenizer_hash
+from hanlm.tokenizing import tokenizer_hash
 from sft.budget import Budget
+from sft.chat_tokenizer import read_template, run_tokenizer
 from sft.checkpoints import CHECKPOINTS, claim_work, latest_checkpoint
 from sft.config import SftConfig
 from sft.encode import Encoded, EncodedRow, encode, require_rows
@@ -28,27 +29,28 @@ from sft.formats import SUFFIXES, read_rows
 from sft.merge import generation_settings, write_merged
 from sft.order import training_order
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 _NUM_PROBES = 4
 _PROBE_TOKENS = 256
 _NUM_SCORED = 200
 """Held-out rows whose loss is computed, twice: enough to see a change, few enough to cost seconds on a laptop."""
-_NO_LIMIT = 2**31
 
 
 def plan(config: SftConfig) -> list[str]:
     """Check the inputs cheaply and say what a run would do."""
-    check_model_folder(config.model)
+    check_model_folder(config.model, trust_remote_code=config.trust_remote_code)
     generation_settings(config.model)  # written at the very end: what is wrong with them is told before the training
     _require_context(config)
     files = list_files(config.data, suffixes=SUFFIXES)
+    if config.chat_template is not None:
+        read_template(config.chat_template)
+    reads = f"reads {len(files)} files of instructions ({sum(f.stat().st_size for f in files):,} bytes)"
+    if config.out is None or config.preview:
+        return [reads, f"shows {config.preview} of their rows as a model is trained on them, and trains nothing"]
     refuse_existing(config.out, config.overwrite)
     limits = [f"{config.epochs:g} epochs", *([f"{config.max_steps} steps"] if config.max_steps else [])]
     limits += [f"{config.seconds:g} seconds"] if config.seconds else []
     return [
-        f"reads {len(files)} files of instructions ({sum(f.stat().st_size for f in files):,} bytes)",
+        reads,
         f"trains LoRA of rank {config.lora_rank} on {config.model} for at most {' or '.join(limits)}",
         f"writes {config.out}/adapter and {config.out}/model; checkpoints in {work_folder(config.out)}",
         "add --preview 5 to see rendered rows and which tokens bear loss",
@@ -64,25 +66,21 @@ def sft(config: SftConfig) -> Path | None:
         Interrupted: After a signal, when the state is saved.
     """
     plan(config)
-    tokenizer = _tokenizer(config)
-    if config.preview:
-        from sft.preview import show_rows
-
-        with Quarantine() as quarantine:
-            show_rows(_encoded(config, tokenizer, quarantine).train[: config.preview], tokenizer)
+    tokenizer = run_tokenizer(config)
+    if config.out is None or config.preview:
+        _show(config, tokenizer)
         return None
     paths = {"model": config.model, **{f"data-{i}": path for i, path in enumerate(config.data)}}
     # Hashed once for the run's three artifacts and its settings: a base from elsewhere may hold gigabytes.
     inputs = {name: {"path": str(path), "hash": fingerprint(path)} for name, path in paths.items()}
     shared: dict[str, Any] = {"config": config, "seed": config.seed, "tokenizer_hash": tokenizer_hash(config.model)}
     with (
-        warnings.catch_warnings(
-            action="ignore", category=FutureWarning
-        ),  # they tell authors of libraries what to rename
+        quiet_renaming(),
         publish(config.out, kind="sft", overwrite=config.overwrite, keep_work=config.keep_work, **shared) as draft,
     ):
         with kept_quarantine(draft) as quarantine:
             encoded = _encoded(config, tokenizer, quarantine)
+            require_rows(encoded, quarantine, config.max_quarantined)
             draft.record(counts=encoded.counts(quarantine), inputs=inputs)
         settings = {**config.decisive(), "inputs": {name: given["hash"] for name, given in inputs.items()}}
         claim_work(draft.work, settings, overwrite=config.overwrite)
@@ -99,31 +97,20 @@ def _require_context(config: SftConfig) -> None:
         raise ConfigError(f"max_length should be at most the model's context of {context}, got {config.max_length}.")
 
 
-def _tokenizer(config: SftConfig) -> PreTrainedTokenizerBase:
-    """Return the base's tokenizer with the run's template and a pad token that is not the end token."""
-    tokenizer: Any = load_tokenizer(config.model)
-    tokenizer.model_max_length = _NO_LIMIT  # rows are cut, counted and reported here, without transformers' warning
-    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad_token(tokenizer))
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"the tokenizer of {config.model} has no eos token, so no model could learn to stop; add one.")
-    own = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else ""
-    if config.chat_template is not None:
-        try:
-            tokenizer.chat_template = config.chat_template.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{config.chat_template} cannot be read as a template: {error}") from error
-    elif "generation" not in own:
-        if own:
-            say("the model's own chat template has no generation markers: the Alpaca template takes its place")
-        tokenizer.chat_template = ALPACA_ZH
-    return tokenizer
+def _show(config: SftConfig, tokenizer: Any) -> None:
+    from sft.preview import ShownQuarantine, show_rows
+
+    quarantine = ShownQuarantine(config.preview)
+    encoded = _encoded(config, tokenizer, quarantine)
+    show_rows(encoded.train[: config.preview], tokenizer)
+    require_rows(encoded, quarantine, config.max_quarantined)
 
 
 def _encoded(config: SftConfig, tokenizer: Any, quarantine: Quarantine) -> Encoded:
     encoded = Encoded()
     rows = read_rows(config.data, quarantine, encoded.dropped)
     encode(rows, tokenizer, quarantine, encoded, max_length=config.max_length, valid_fraction=config.valid_fraction)
-    require_rows(encoded, quarantine, config.max_quarantined)
+    say(encoded.summary(quarantine))
     return encoded
 
 
@@ -186,7 +173,8 @@ def _base(config: SftConfig) -> Any:
     import torch
 
     on_cuda = resolve_device(config.device) == "cuda"
-    return load_model(config.model, dtype=resolve_dtype(config.precision) if on_cuda else torch.float32)
+    dtype = resolve_dtype(config.precision) if on_cuda else torch.float32
+    return load_model(config.model, dtype=dtype, trust_remote_code=config.trust_remote_code)
 
 
 def _held_out_losses(trainer: Any) -> dict[str, float]:
@@ -227,6 +215,7 @@ def _publish_parts(
             probes=probes,
             rank=config.lora_rank,
             rows=num_rows,
+            trust_remote_code=config.trust_remote_code,
         )
         part.record(merge=check, inputs=inputs)
     say(f"merge error {check['merge_error']:.1e} of an effect of {check['effect']:.2g} in the logits")

@@ -133,6 +133,53 @@ def unsafe_model(request: pytest.FixtureRequest, tiny_model_folder: Path, tmp_pa
     assert not ran.exists()
 
 
+OWN_CODE = {
+    "own_model.py": """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+""",
+    "own_tokenizer.py": """
+from transformers import PreTrainedTokenizerFast
+
+
+class OwnTokenizer(PreTrainedTokenizerFast):
+    pass
+""",
+}
+
+
+@pytest.fixture
+def model_with_code(tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny base as a model and a tokenizer of their own Python, which lies in the folder."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = tmp_path / "with-code"
+    shutil.copytree(tiny_model_folder, folder)
+    code: dict[str, dict[str, Any]] = {
+        "config.json": {
+            "model_type": "own",
+            "architectures": ["OwnModel"],
+            "auto_map": {"AutoConfig": "own_model.OwnConfig", "AutoModelForCausalLM": "own_model.OwnModel"},
+        },
+        "tokenizer_config.json": {
+            "tokenizer_class": "OwnTokenizer",
+            "auto_map": {"AutoTokenizer": [None, "own_tokenizer.OwnTokenizer"]},
+        },
+    }
+    for name, changes in code.items():
+        settings = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps(settings | changes), encoding="utf-8")
+    for name, source in OWN_CODE.items():
+        (folder / name).write_text(source, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
 def full_disk() -> Callable[[int], AbstractContextManager[None]]:
     """``with full_disk(n):`` a file that grows beyond ``n`` bytes fails as on a full disk."""

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from hanlm.artifact import open_artifact
 from hanlm.chat import ALPACA_ZH
-from hanlm.errors import ArtifactError, ConfigError, InputError
+from hanlm.errors import ArtifactError, ConfigError, HanLMError, InputError
 from sft.chat import ChatConfig, chat, plan
 
 
@@ -47,7 +47,9 @@ def test_each_prompt_is_a_conversation_that_ends_by_itself(
     assert "很好。" in capsys.readouterr().out
 
 
-def test_an_adapter_on_its_base_says_what_the_merged_model_says(trained: Path, base_with_report: Path, tmp_path: Path):
+def test_an_adapter_on_its_base_says_what_the_merged_model_says_and_warns_of_nothing(
+    trained: Path, base_with_report: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+):
     report = answers(
         ChatConfig(
             model=base_with_report,
@@ -60,6 +62,7 @@ def test_an_adapter_on_its_base_says_what_the_merged_model_says(trained: Path, b
         )
     )
     assert report["messages"][-1]["content"] == "很好。"
+    assert not [w for w in recwarn if w.category is FutureWarning]  # transformers has one for PEFT's authors
 
 
 def test_a_conversation_from_a_file_gets_its_next_turn(trained: Path, tmp_path: Path):
@@ -116,6 +119,65 @@ def test_a_talk_on_the_terminal_keeps_its_turns_until_a_new_one_begins(
     )
     talks = [[m["content"] for m in c["messages"]] for c in report["conversations"]]
     assert talks == [["一", "二", "三", "四四"], ["你好", "很好。"]]
+
+
+def typed_on(monkeypatch: pytest.MonkeyPatch, lines: list[str], *, terminal: bool) -> list[str]:
+    """Type lines, on a terminal or through a pipe; return the list that gets what each was asked with."""
+    asked: list[str] = []
+    typed = iter(lines)
+
+    def answer(prompt: str = "") -> str:
+        asked.append(prompt)
+        return next(typed)
+
+    monkeypatch.setattr("builtins.input", answer)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("sys.stdin.isatty", lambda: terminal)
+    return asked
+
+
+def test_a_terminal_shows_a_question_once_and_a_pipe_shows_it_too(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    config = ChatConfig(model=trained / "model", temperature=0, repetition_penalty=1.0, device="cpu")
+    asked = typed_on(monkeypatch, ["你好", "/quit"], terminal=True)
+    chat(config)
+    shown = capsys.readouterr()
+    assert asked == ["you> ", "you> "]
+    assert "你好" not in shown.out + shown.err
+    asked = typed_on(monkeypatch, ["你好", "/quit"], terminal=False)
+    chat(config)
+    assert asked == ["", ""]
+    assert capsys.readouterr().err.count("> 你好") == 1
+
+
+def test_a_line_with_a_slash_is_never_sent_to_the_model(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    typed_on(monkeypatch, ["一", "/help", "/clear", "三", "/quit"], terminal=True)
+    report = answers(talk(tmp_path / "out", trained / "model"))
+    assert [m["content"] for m in report["messages"]] == ["一", "二", "三", "四四"]
+    assert capsys.readouterr().err.count("/quit (or ctrl-D) ends") == 3  # at the start, and for each of the two
+
+
+@pytest.mark.fault(24)
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "still running"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "refused"),
+    ],
+)
+def test_a_template_that_loops_for_ever_or_reaches_for_python_is_told_in_one_sentence(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, words: str
+):
+    monkeypatch.setattr("hanlm.chat.TEMPLATE_SECONDS", 0.3)
+    folder = tmp_path / "model"
+    shutil.copytree(trained / "model", folder)
+    (folder / "manifest.json").unlink()
+    (folder / "chat_template.jinja").write_text(start + ALPACA_ZH, encoding="utf-8")
+    with pytest.raises(HanLMError, match=words):
+        chat(ChatConfig(model=folder, prompt=("你好",), device="cpu"))
 
 
 def test_a_model_without_a_chat_template_names_the_remedy(tiny_model_folder: Path):

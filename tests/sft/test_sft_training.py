@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from hanlm.adapters import adapter_base, load_merged
 from hanlm.artifact import open_artifact
+from hanlm.chat import ALPACA_ZH
 from hanlm.errors import ArtifactError, ConfigError, HanLMError, InputError, Interrupted
 from hanlm.models import load_model
 from hanlm.publish import work_folder
@@ -487,15 +488,119 @@ def test_an_adapter_that_learned_nothing_is_no_success(tiny_model_folder: Path, 
         save_adapter(model, tmp_path / "nan", base=tiny_model_folder, num_rows=1)
 
 
-def test_a_preview_shows_what_bears_loss_and_trains_nothing(
+def type_command(*words: object) -> int:
+    """Run ``hanlm`` with these words; return its exit code."""
+    from hanlm.cli import main
+
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    return int(ended.value.code or 0)
+
+
+def test_a_preview_needs_no_out_and_shows_what_bears_loss_and_what_is_set_aside(
+    tmp_path: Path, rows_writer: Any, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    good = [{"instruction": f"问{i}", "output": "很好。"} for i in range(60)]
+    data = rows_writer(tmp_path / "rows.jsonl", [good[0], {"question": "你好"}, *good[1:]])
+    words = ["sft", "--model", tiny_model_folder, "--data", data, "--max-length", 256, "--preview", 2]
+    assert type_command(*words) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("⟦很好。</s>⟧") == 2
+    assert "### 回答：" in shown.out
+    assert f'quarantined: {data}:2: unknown_format: {{"question": "你好"}}' in shown.err
+    assert "rows: 61 in, " in shown.err
+    assert {p.name for p in tmp_path.iterdir()} == {"rows.jsonl"}
+
+
+def test_a_preview_of_rows_that_a_run_would_refuse_is_refused_with_the_known_formats(
+    tmp_path: Path, rows_writer: Any, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    data = rows_writer(tmp_path / "rows.jsonl", [{"question": "你好", "answer": "好"}] * 9)
+    words = ["sft", "--model", tiny_model_folder, "--data", data, "--max-length", 256, "--preview", 3]
+    assert type_command(*words) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("quarantined: ") == 3
+    assert "ShareGPT" in shown.splitlines()[-1]
+
+
+def test_a_run_without_out_is_refused_in_one_sentence(
+    tmp_path: Path, rows_file: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert type_command("sft", "--model", tmp_path, "--data", rows_file) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "--out" in said[0]
+    assert "--preview" in said[0]
+
+
+def test_a_run_says_what_became_of_its_rows_and_no_warning_meant_for_others(
+    tmp_path: Path, rows_file: Path, tiny_model_folder: Path
+):
+    words = ["sft", "--model", tiny_model_folder, "--data", rows_file, "--out", tmp_path / "out", "--max-steps", "1"]
+    words += ["--max-length", "256", "--device", "cpu", "--valid-fraction", "0"]
+    ran = subprocess.run([sys.executable, "-m", "hanlm", *map(str, words)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "rows: 3 in, 3 to train on, 0 held out" in ran.stderr
+    assert "Warning" not in ran.stderr
+
+
+def with_template(model: Path, folder: Path, template: str) -> Path:
+    shutil.copytree(model, folder)
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return folder
+
+
+def test_a_base_whose_template_marks_no_answers_is_trained_with_the_default_one(
     tmp_path: Path, rows_file: Path, tiny_model_folder: Path, config_maker: Any, capsys: pytest.CaptureFixture[str]
 ):
-    assert sft(config_maker(tiny_model_folder, rows_file, tmp_path / "out", preview=3)) is None
-    shown = capsys.readouterr().out
-    assert "⟦很好。</s>⟧" in shown
-    assert "### 回答：" in shown
-    assert not (tmp_path / "out").exists()
-    assert not work_folder(tmp_path / "out").exists()
+    template = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}>{% endif %}"
+    model = with_template(tiny_model_folder, tmp_path / "base", template)
+    assert sft(config_maker(model, rows_file, None, preview=1)) is None
+    shown = capsys.readouterr()
+    assert "### 回答：" in shown.out
+    assert "no generation markers" in shown.err
+    with pytest.raises(InputError, match=r"generation %.*--chat-template"):
+        plan(config_maker(model, rows_file, tmp_path / "out", chat_template=model / "chat_template.jinja"))
+
+
+@pytest.mark.fault(24)
+def test_a_template_that_loops_for_ever_or_reaches_for_python_ends_a_run_in_one_sentence(
+    tmp_path: Path,
+    rows_file: Path,
+    tiny_model_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setattr("hanlm.chat.TEMPLATE_SECONDS", 0.3)
+    endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    reaching = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
+    for name, start, words in (("endless", endless, "still running"), ("reaching", reaching, "refused_by_template: 3")):
+        model = with_template(tiny_model_folder, tmp_path / name, start + ALPACA_ZH)
+        out = tmp_path / f"{name}-out"
+        assert type_command("sft", "--model", model, "--data", rows_file, "--out", out, "--max-length", 256) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith("hanlm: ")
+        assert words in said
+        assert not out.exists()
+
+
+def test_code_of_a_model_runs_only_when_told_to_and_goes_along_with_the_chat_model(
+    model_with_code: Path, rows_file: Path, tmp_path: Path, config_maker: Any
+):
+    with pytest.raises(InputError, match="--trust-remote-code"):
+        plan(config_maker(model_with_code, rows_file, tmp_path / "out"))
+    out = sft(config_maker(model_with_code, rows_file, tmp_path / "out", max_steps=2, trust_remote_code=True))
+    assert out is not None
+    with pytest.raises(InputError, match="auto_map"):
+        ChatModel(out / "model", device="cpu")
+    merged = ChatModel(out / "model", device="cpu", trust_remote_code=True)
+    adapted = ChatModel(model_with_code, adapter=out / "adapter", device="cpu", trust_remote_code=True)
+    assert {type(merged.model).__name__, type(adapted.model).__name__} == {"OwnModel"}
+    assert type(merged.tokenizer).__name__ == "OwnTokenizer"
 
 
 def test_the_plan_counts_and_refuses_before_anything_is_loaded(
