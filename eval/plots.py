@@ -201,7 +201,9 @@ def _label_rows(figure: Any, labels: Sequence[str], num_series: int) -> None:
     gap = _LABEL_PIXELS / (_LABEL_PIXELS + _BAR_PIXELS * num_series)
     figure.update_layout(bargap=gap, boxgap=gap)
     # Rows are numbered upwards, readers go down.
-    figure.update_yaxes(range=[len(labels) - 0.5 - gap / 2, -0.5 - gap / 2], showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_yaxes(
+        range=[len(labels) - 0.5 - gap / 2, -0.5 - gap / 2], showticklabels=False, showgrid=False, zeroline=False
+    )
     for row, label in enumerate(labels):
         figure.add_annotation(
             x=0,

@@ -56,6 +56,8 @@ class PplConfig:
     """Base model of the adapters; by default the one each adapter names."""
     txt_unit: TxtUnit = "file"
     """What is one document in a text file."""
+    lang: str | None = None
+    """Language of texts that name none; by default zh for those of which at least 30% is Han."""
     max_quarantined: float = MAX_QUARANTINED
     """Largest share of unreadable records."""
     seed: int = 0
@@ -96,8 +98,14 @@ def ppl(config: PplConfig) -> Path:
     ) as draft:
         with kept_quarantine(draft) as quarantine:
             limits = SampleLimits(max_documents=config.max_documents, max_bytes=config.max_bytes, seed=config.seed)
-            sample = sample_documents(read_data(config.data, quarantine, txt_unit=config.txt_unit), limits)
-            quarantine.check(config.max_quarantined)
+            documents = read_data(
+                config.data,
+                quarantine,
+                txt_unit=config.txt_unit,
+                lang=config.lang,
+                max_quarantined=config.max_quarantined,
+            )
+            sample = sample_documents(documents, limits)
         started = time.monotonic()
         with stop_on_signal() as stop:
             scores = [_score(config, candidate, windows, sample, draft.work, stop) for candidate in candidates]

@@ -153,16 +153,18 @@ def _cards(report: Mapping[str, Any]) -> list[Card]:
 
 def _add_differences(page: Page, report: Mapping[str, Any]) -> None:
     models = report["models"]
+    first = models[0]["name"]
     rows = _difference_rows(report)
+    others = [row for row in rows if first not in (row[0]["a"], row[0]["b"])]
+    against_first = [row for row in rows if first in (row[0]["a"], row[0]["b"])]
     page.section("Differences")
     page.paragraph(
         "What changes from the first model to the second, on the same documents: below zero, the second needs fewer "
         "bits. An interval that leaves out zero is a difference that another draw of documents would show again."
     )
-    first = models[0]["name"]
     for drawn, caption in (
-        ([row for row in rows if first not in (row[0]["a"], row[0]["b"])], "Paired differences with 95% intervals."),
-        ([row for row in rows if first in (row[0]["a"], row[0]["b"])], f"The same against {first}, on its own scale."),
+        (others, "Paired differences with 95% intervals."),
+        (against_first, f"Paired differences with 95% intervals against {first}, on a scale of their own."),
     ):
         if drawn:
             _add_forest(page, drawn[:_MAX_FOREST_ROWS], model_colors(models), caption)

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from hanlm.errors import HanLMError
 from hanlm.files import replace_text
+from hanlm.locks import refuse_held
 from hanlm.publish import publish, refuse_existing
 
 if TYPE_CHECKING:
@@ -56,17 +57,16 @@ def report(config: ReportConfig) -> Path:
     """Write the report and the summary; return the report's folder.
 
     Raises:
-        InputError: If RUN is not a run's folder.
-        ArtifactError: If an artifact in it was damaged.
+        InputError: If RUN is not a run's folder, or holds nothing to report.
+        ArtifactError: If `hanlm run` is still writing it, or an artifact in it was damaged.
         HanLMError: If ``strict`` and not every claim holds.
     """
     from eval.output import to_json, write_json
-    from eval.run_facts import gather
     from eval.run_page import write_page
     from eval.summary import judge, summarise
 
     out, roles = _out(config), _roles(config)
-    facts = gather(config.run, roles)
+    facts = _gather(config.run, roles)
     summary = summarise(facts, roles, config.run, out)
     verdicts = judge(summary, facts, roles)
     inputs = _inputs(config.run, facts, roles)
@@ -84,11 +84,16 @@ def report(config: ReportConfig) -> Path:
 
 def plan(config: ReportConfig) -> list[str]:
     """Return what would be written and which parts the report would lack."""
+    refuse_existing(_out(config), config.overwrite)
+    facts = _gather(config.run, _roles(config))
+    return [f"write report.html and report.json to {_out(config)}, and {config.run / 'summary.json'}", *facts.missing]
+
+
+def _gather(run: Path, roles: "Roles") -> "RunFacts":
     from eval.run_facts import gather
 
-    refuse_existing(_out(config), config.overwrite)
-    facts = gather(config.run, _roles(config))
-    return [f"write report.html and report.json to {_out(config)}, and {config.run / 'summary.json'}", *facts.missing]
+    refuse_held(run / ".lock", str(run))
+    return gather(run, roles)
 
 
 def _out(config: ReportConfig) -> Path:

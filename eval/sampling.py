@@ -8,8 +8,12 @@ from hashlib import sha256
 
 from hanlm.config import split_named_path
 from hanlm.errors import InputError
-from hanlm.quarantine import Quarantine
+from hanlm.quarantine import MAX_QUARANTINED, Quarantine
 from hanlm.records import Document, TxtUnit, read_documents
+from hanlm.text import han_ratio
+
+MIN_HAN_RATIO = 0.3
+"""Share of Han at which a text that names no language counts as Chinese: the same that `hanlm corpus build` keeps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +98,7 @@ def sample_documents(documents: Iterable[Document], limits: SampleLimits) -> Sam
         for _, _, document in sorted(domain.heap, key=lambda entry: (entry[0].key, entry[1]))
     ]
     if not chosen:
-        raise InputError("expected texts to score, got only empty documents; pass other --data.")
+        raise InputError("expected texts to score, got only empty or unreadable ones; pass other --data.")
     return Sample(
         documents=chosen,
         num_read=num_read,
@@ -103,12 +107,31 @@ def sample_documents(documents: Iterable[Document], limits: SampleLimits) -> Sam
     )
 
 
-def read_data(data: Sequence[str], quarantine: Quarantine, *, txt_unit: TxtUnit) -> Iterable[Document]:
-    """Yield the documents of every ``PATH`` or ``DOMAIN=PATH``; of a corpus artifact its held-out split."""
+def read_data(
+    data: Sequence[str],
+    quarantine: Quarantine,
+    *,
+    txt_unit: TxtUnit,
+    lang: str | None = None,
+    max_quarantined: float = MAX_QUARANTINED,
+) -> Iterable[Document]:
+    """Yield the documents of every ``PATH`` or ``DOMAIN=PATH``; of a corpus artifact its held-out split.
+
+    Documents that name no language get ``lang``; without it they are Chinese where they are written in Han.
+
+    Raises:
+        InputError: At the end, if more than ``max_quarantined`` of the records could not be read.
+    """
     for entry in data:
         domain, path = split_named_path(entry)
-        for document in read_documents([path], quarantine, txt_unit=txt_unit, split="valid"):
-            yield document if domain is None else replace(document, domain=domain)
+        for document in read_documents([path], quarantine, txt_unit=txt_unit, lang=lang, split="valid"):
+            known = document if document.lang else replace(document, lang=_guessed_language(document.text))
+            yield known if domain is None else replace(known, domain=domain)
+    quarantine.check(max_quarantined)
+
+
+def _guessed_language(text: str) -> str:
+    return "zh" if han_ratio(text) >= MIN_HAN_RATIO else ""
 
 
 def documents_hash(texts: Iterable[str]) -> str:

@@ -44,6 +44,13 @@ def exclusive(path: Path, what: str) -> Generator[IO[str]]:
         yield file
 
 
+def refuse_held(path: Path, what: str) -> None:
+    """Raise ``ArtifactError`` if another process holds the lock file ``path``, unless it is the one that started us."""
+    if path.exists() and path.read_text().strip() != str(os.getppid()):
+        with exclusive(path, what):
+            pass
+
+
 def _holder(path: Path) -> str:
     try:
         return f" ({int(path.read_text())})"

@@ -101,6 +101,7 @@ def make_run(tmp_path: Path, tiny_tokenizer_folder: Path) -> Callable[..., Path]
         train_seconds: dict[str, float] | None = None,
     ) -> Path:
         run = tmp_path / "run"
+        run.mkdir()
         message = "<script>alert(1)</script>你好"
         chat = {"messages": [{"role": "user", "content": message}, {"role": "assistant", "content": "好"}]}
         files = {

@@ -1,6 +1,8 @@
 """``hanlm report``: the figures of a run gathered, judged, and told; a part that is missing is named."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from eval.summary import judge, summarise
 from hanlm.artifact import open_artifact
 from hanlm.cli import main
 from hanlm.errors import ArtifactError, InputError
+from hanlm.locks import exclusive
 
 ROLES = Roles(
     base="base",
@@ -168,6 +171,25 @@ def test_differences_are_found_in_either_order(make_run: Callable[..., Path]):
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match=r"run\.json is missing"):
         report(ReportConfig(run=tmp_path))
+
+
+def test_a_run_without_any_part_that_a_report_tells_is_refused(make_run: Callable[..., Path]):
+    run = make_run(without=frozenset({"extended", "pretrained", "control", "ppl", "bench", "chat"}))
+    with pytest.raises(InputError, match=r"holds nothing to report: none of its finished stages \(none\) is called"):
+        report(ReportConfig(run=run))
+    assert not (run / "report").exists()
+
+
+def test_a_run_that_is_going_on_is_refused_but_to_the_run_itself(make_run: Callable[..., Path]):
+    run = make_run()
+    command = [sys.executable, "-m", "hanlm", "report", str(run)]
+    with exclusive(run / ".lock", str(run)):
+        with pytest.raises(ArtifactError, match=r"run is being written by another hanlm process \(\d+\); wait for it"):
+            plan(ReportConfig(run=run))
+        assert not (run / "report").exists()
+        started_by_us = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert started_by_us.returncode == 0, started_by_us.stderr
+    report(ReportConfig(run=run, overwrite=True))  # and to anyone when it is over
 
 
 @pytest.mark.fault(6)

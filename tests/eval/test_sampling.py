@@ -62,7 +62,7 @@ def test_byte_limit_takes_the_same_prefix_however_documents_arrive():
 def test_empty_documents_are_counted_and_nothing_but_empty_is_refused():
     empty = Document("e", "", "news", "", "", "")
     assert sample_documents([empty, *DOCUMENTS], limits()).num_empty == 1
-    with pytest.raises(InputError, match="only empty documents"):
+    with pytest.raises(InputError, match="only empty or unreadable ones"):
         sample_documents([empty], limits())
 
 
@@ -71,7 +71,7 @@ def test_a_line_of_invalid_utf8_is_set_aside_and_its_neighbours_are_scored(tmp_p
     file = tmp_path / "data.jsonl"
     file.write_bytes('{"text": "前"}\n'.encode() + b'{"text": "\xff"}\n' + '{"text": "后"}\n'.encode())
     quarantine = Quarantine(None)
-    sample = sample_documents(read_data([str(file)], quarantine, txt_unit="file"), limits())
+    sample = sample_documents(read_data([str(file)], quarantine, txt_unit="file", max_quarantined=0.5), limits())
     assert sorted(d.text for d in sample.documents) == sorted(["前", "后"])
     assert quarantine.counts == {"invalid_utf8": 1}
 
@@ -88,3 +88,21 @@ def test_a_path_with_an_equals_sign_is_a_path(tmp_path: Path):
     odd.mkdir()
     assert split_named_path(str(odd)) == (None, odd)
     assert split_named_path("name=some/dir") == ("name", Path("some/dir"))
+
+
+@pytest.mark.fault(14)
+def test_records_without_text_are_called_so_even_where_nothing_else_is_there(tmp_path: Path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"content": "hello"}\n' * 3, encoding="utf-8")
+    with pytest.raises(InputError, match="got 3 of 3: missing_field: 3"):
+        sample_documents(read_data([str(file)], Quarantine(None), txt_unit="file"), limits())
+
+
+def test_texts_that_name_no_language_are_chinese_where_they_are_written_in_han(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("他打开信，读了两遍 (twice)。", encoding="utf-8")
+    (tmp_path / "b.txt").write_text("She read 信 twice.", encoding="utf-8")
+    (tmp_path / "c.jsonl").write_text('{"text": "読んだ本", "lang": "ja"}\n', encoding="utf-8")
+    read = [document.lang for document in read_data([str(tmp_path)], Quarantine(None), txt_unit="file")]
+    told = [document.lang for document in read_data([str(tmp_path)], Quarantine(None), txt_unit="file", lang="en")]
+    assert read == ["zh", "", "ja"]
+    assert told == ["en", "en", "ja"]
