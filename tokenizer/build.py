@@ -33,7 +33,7 @@ def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
         corpus = count_corpus(config.corpus, quarantine, config.pieces) if config.corpus else CorpusCount()
         quarantine.check(config.max_quarantined)
     if config.corpus:
-        say(f"counted {len(corpus.segments)} distinct segments in {corpus.num_documents} documents")
+        say(f"counted {corpus.num_distinct} distinct segments in {corpus.num_documents} documents")
     vocabulary = _choose(config, base, corpus, workers)
     proto = extended_proto(base, vocabulary.pieces, vocabulary.scores)
     fast = fast_tokenizer(base, proto)
@@ -60,7 +60,9 @@ def _choose(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int)
     if config.method == "merge-spm":
         return _merge(config, base, corpus, workers)
     assert config.num_new_tokens is not None
-    vocabulary = learn_vocabulary(base, corpus, config.pieces, config.prior, config.num_new_tokens)
+    vocabulary = learn_vocabulary(
+        base, corpus, config.pieces, config.prior, config.num_new_tokens, exponent=config.domain_exponent
+    )
     if (found := len(vocabulary.pieces)) < config.num_new_tokens:
         say(f"the corpus holds only {found} pieces worth adding, fewer than the {config.num_new_tokens} asked for")
     return vocabulary

@@ -14,7 +14,6 @@ from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document, read_documents
 from hanlm.text import in_valid_split
-from tokenizer.learn import WEIGHT_UNIT
 from tokenizer.pieces import Pieces, has_strong, segments
 
 HELD_OUT_FRACTION: Final = 0.02
@@ -34,8 +33,8 @@ OTHER_DOMAINS: Final = "(other domains)"
 class CorpusCount:
     """What one pass over the corpus yields."""
 
-    segments: Counter[str] = field(default_factory=Counter[str])
-    """Segment -> weight in 1/WEIGHT_UNIT."""
+    segments: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+    """Domain -> segment -> occurrences."""
     held_out: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """Domain -> documents that are measured on and not learned from."""
     foreign_lines: dict[str, None] = field(default_factory=dict[str, None])
@@ -48,15 +47,15 @@ class CorpusCount:
     _num_checked_chars: int = 0
 
     @property
-    def num_chars(self) -> int:
-        """Characters to learn from, repetitions counted."""
-        return sum(len(segment) * weight for segment, weight in self.segments.items()) // WEIGHT_UNIT
+    def num_distinct(self) -> int:
+        """Distinct segments, those of two domains counted twice."""
+        return sum(map(len, self.segments.values()))
 
     def learn_from(self, document: Document, pieces: Pieces) -> None:
         """Count a document's segments, and keep some of its text to check."""
         self.num_documents += 1
-        for segment in segments(document.text, pieces):
-            self.segments[segment] += WEIGHT_UNIT
+        if found := segments(document.text, pieces):
+            self.segments.setdefault(document.domain, Counter()).update(found)
         self._check_on(document.text)
 
     def hold_out(self, document: Document) -> None:

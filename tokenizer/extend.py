@@ -38,6 +38,8 @@ class ExtendConfig:
     """What new pieces may hold. With punctuation (and the space beside Chinese) text gets shorter."""
     prior: Literal["jieba", "none"] = "jieba"
     """Learn from jieba's dictionary too, so that everyday words of other domains are not missed."""
+    domain_exponent: float = 0.5
+    """How much a domain's size counts: 1 weighs every text alike, 0 every domain, so that no small one is starved."""
     pad_to_multiple: int = 1
     """Pad the model's vocabulary to a multiple of this; padding rows belong to no token."""
     seed: int = 0
@@ -56,6 +58,8 @@ class ExtendConfig:
             raise ConfigError(f"expected --num-new-tokens of at least 1, got {self.num_new_tokens}.")
         if self.pad_to_multiple < 1:
             raise ConfigError(f"expected --pad-to-multiple of at least 1, got {self.pad_to_multiple}.")
+        if not 0 <= self.domain_exponent <= 1:
+            raise ConfigError(f"expected --domain-exponent between 0 and 1, got {self.domain_exponent}.")
         if self.workers < 0:
             raise ConfigError(f"expected --workers of 0 (every core) or more, got {self.workers}.")
         if not 0 <= self.max_quarantined <= 1:

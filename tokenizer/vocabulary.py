@@ -1,7 +1,9 @@
 """The new pieces: learned from the corpus's segments and the prior's, or merged from another model."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +12,14 @@ from hanlm.errors import InputError
 from tokenizer.base import NORMAL, Base
 from tokenizer.count import CorpusCount
 from tokenizer.encode import SentencePiece
-from tokenizer.learn import Learned, learn
+from tokenizer.learn import WEIGHT_UNIT, Learned, learn
 from tokenizer.merge import compatible_merge, merge
 from tokenizer.pieces import SEPARATOR, Pieces, class_table, segments
 from tokenizer.prior import Prior, jieba_segments
 from tokenizer.spm import extended_proto
+
+MAX_UPWEIGHT: Final = 4.0
+"""Most that a small domain's text counts beside the average."""
 
 _CURVE_SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
 
@@ -35,15 +40,26 @@ class Vocabulary:
     """SentencePiece's scores of the pieces, where they do not simply continue the base's ranks."""
 
 
-def learn_vocabulary(base: Base, corpus: CorpusCount, pieces: Pieces, prior: Prior, num_new_tokens: int) -> Vocabulary:
+def learn_vocabulary(
+    base: Base, corpus: CorpusCount, pieces: Pieces, prior: Prior, num_new_tokens: int, *, exponent: float = 1.0
+) -> Vocabulary:
     """Return up to ``num_new_tokens`` pieces.
+
+    Args:
+        base: What is extended.
+        corpus: What is learned from, and measured on.
+        pieces: What new pieces may hold.
+        prior: Which lexicon counts beside the corpus.
+        num_new_tokens: The budget.
+        exponent: Of a domain's size, see ``weighted_segments``.
 
     Raises:
         InputError: If nothing is worth adding.
     """
-    weighted = dict(corpus.segments)
+    weighted = weighted_segments(corpus.segments, exponent)
     if prior == "jieba":
-        for word, weight in jieba_segments(corpus.num_chars).items():
+        num_chars = sum(len(segment) * weight for segment, weight in weighted.items()) // WEIGHT_UNIT
+        for word, weight in jieba_segments(num_chars).items():
             weighted[word] = weighted.get(word, 0) + weight
     learned = learn(
         weighted,
@@ -58,6 +74,22 @@ def learn_vocabulary(base: Base, corpus: CorpusCount, pieces: Pieces, prior: Pri
             f"{base.path} already has every piece that this corpus repeats; expected a corpus with more Chinese text."
         )
     return _curve(learned, num_new_tokens)
+
+
+def weighted_segments(domains: Mapping[str, Mapping[str, int]], exponent: float) -> dict[str, int]:
+    """Return segment -> weight in 1/WEIGHT_UNIT over all domains, which together weigh as much as they have characters.
+
+    A domain of n characters gets a share in proportion to ``n ** exponent`` (as multilingual models sample languages),
+    but its text never counts more than MAX_UPWEIGHT times: one page that calls itself a domain should not rule.
+    """
+    sizes = {name: sum(len(s) * count for s, count in found.items()) for name, found in domains.items()}
+    shares = {name: size**exponent for name, size in sizes.items()}
+    unit = sum(sizes.values()) / sum(shares.values())
+    weighted: Counter[str] = Counter()
+    for name, found in domains.items():
+        factor = WEIGHT_UNIT * min(MAX_UPWEIGHT, unit * shares[name] / sizes[name])
+        weighted.update({segment: max(1, round(count * factor)) for segment, count in found.items()})
+    return dict(weighted)
 
 
 def base_pieces(base: Base, pieces: Pieces) -> list[str]:
