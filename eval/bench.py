@@ -44,6 +44,8 @@ class BenchConfig:
     """Bootstrap samples behind each interval."""
     adapter_base: Path | None = None
     """Base model of the adapters; by default the one each adapter names."""
+    trust_remote_code: bool = False
+    """Let a model folder run Python of its own (auto_map). Only for code that you have read."""
     max_quarantined: float = MAX_QUARANTINED
     """Largest share of malformed rows."""
     seed: int = 0
@@ -73,7 +75,7 @@ def bench(config: BenchConfig) -> Path:
     from eval.output import write_json
     from eval.statistics import Resampling
 
-    candidates = find_candidates(config.model, config.adapter_base)
+    candidates = find_candidates(config.model, config.adapter_base, trust_remote_code=config.trust_remote_code)
     with publish(
         config.out,
         kind="report",
@@ -112,7 +114,7 @@ def plan(config: BenchConfig) -> list[str]:
     from hanlm.quarantine import Quarantine
 
     refuse_existing(config.out, config.overwrite)
-    candidates = find_candidates(config.model, config.adapter_base)
+    candidates = find_candidates(config.model, config.adapter_base, trust_remote_code=config.trust_remote_code)
     rows = read_rows(config.task, Quarantine(None))
     return [
         f"score {len(candidates)} models: {', '.join(candidate.name for candidate in candidates)}",

@@ -54,6 +54,8 @@ class PplConfig:
     """Bootstrap samples behind each interval."""
     adapter_base: Path | None = None
     """Base model of the adapters; by default the one each adapter names."""
+    trust_remote_code: bool = False
+    """Let a model folder run Python of its own (auto_map). Only for code that you have read."""
     txt_unit: TxtUnit = "file"
     """What is one document in a text file."""
     lang: str | None = None
@@ -90,7 +92,7 @@ def ppl(config: PplConfig) -> Path:
     from eval.sampling import SampleLimits, read_data, sample_documents
     from eval.statistics import Resampling
 
-    candidates = find_candidates(config.model, config.adapter_base)
+    candidates = find_candidates(config.model, config.adapter_base, trust_remote_code=config.trust_remote_code)
     windows = resolve_windows(config, candidates)
     inputs = _inputs(config, candidates)
     with publish(
@@ -132,7 +134,7 @@ def plan(config: PplConfig) -> list[str]:
     from hanlm.config import split_named_path
 
     refuse_existing(config.out, config.overwrite)
-    candidates = find_candidates(config.model, config.adapter_base)
+    candidates = find_candidates(config.model, config.adapter_base, trust_remote_code=config.trust_remote_code)
     windows = resolve_windows(config, candidates)
     for entry in config.data:
         fingerprint(split_named_path(entry)[1])

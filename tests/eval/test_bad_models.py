@@ -111,3 +111,36 @@ def test_a_gpu_that_is_not_there_is_refused_in_one_sentence(
 ):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert "torch sees no GPU" in refuse(command, tiny_model_folder, "--device", "cuda")
+
+
+@pytest.mark.fault(23)
+def test_code_of_a_models_own_runs_only_where_it_is_trusted(
+    tiny_model_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_folder, folder)
+    ran = tmp_path / "ran"
+    (folder / "mine.py").write_text(
+        "from transformers import LlamaConfig, LlamaForCausalLM\n\n\n"
+        "class MyConfig(LlamaConfig):\n    model_type = 'mine'\n\n\n"
+        "class MyModel(LlamaForCausalLM):\n    config_class = MyConfig\n\n\n"
+        f"open({str(ran)!r}, 'w').close()\n"
+    )
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    classes = {"AutoConfig": "mine.MyConfig", "AutoModelForCausalLM": "mine.MyModel"}
+    (folder / "config.json").write_text(json.dumps(settings | {"model_type": "mine", "auto_map": classes}))
+    (tmp_path / "data.jsonl").write_text('{"text": "The river runs."}\n', encoding="utf-8")
+    words = ["ppl", "--model", str(folder), "--data", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as refused:
+        main(words)
+    assert refused.value.code == 2
+    assert "pass --trust-remote-code" in capsys.readouterr().err
+    assert not ran.exists()
+    with pytest.raises(SystemExit) as done:
+        main([*words, "--trust-remote-code"])
+    assert done.value.code == 0
+    assert ran.exists()
