@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -22,8 +23,9 @@ from cyclopts.config import Dict
 
 from hanlm import __version__
 from hanlm.config import read_config_file
-from hanlm.errors import ConfigError, HanLMError
-from hanlm.log import complain, is_main_process
+from hanlm.errors import ConfigError, HanLMError, Interrupted
+from hanlm.last_words import are_collected, end
+from hanlm.log import is_main_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +71,24 @@ def _run_guarded(argv: list[str]) -> int:
     try:
         _dispatch(argv)
     except (HanLMError, CycloptsError) as error:
-        complain(_sentence(error))
-        return getattr(error, "exit_code", 2)
+        return end(f"hanlm: {_sentence(error)}", getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
-        complain("interrupted; finished artifacts are untouched: run the same command again to go on.")
-        return 75
-    except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        complain(f"{error.filename}: {error.strerror}; check the path and its permissions.")
-        return 2
-    except Exception as error:
-        if not is_out_of_space(error):
-            raise
-        complain(
-            f"no space left while writing ({error}); nothing was published and earlier results are untouched: "
-            "free some space and run the same command again."
+        return end(
+            "hanlm: interrupted; finished artifacts are untouched: run the same command again to go on.",
+            Interrupted.exit_code,
         )
-        return 2
+    except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        return end(f"hanlm: {error.filename}: {error.strerror}; check the path and its permissions.", 2)
+    except Exception as error:
+        if is_out_of_space(error):
+            return end(
+                f"hanlm: no space left while writing ({error}); nothing was published and earlier results are "
+                "untouched: free some space and run the same command again.",
+                2,
+            )
+        if not are_collected():
+            raise
+        return end(traceback.format_exc(), 1)
     return 0
 
 

@@ -15,8 +15,6 @@ from hanlm.errors import ConfigError
 from hanlm.files import replace_text
 
 REPORTERS = ("tensorboard",)
-SENTENCES = "HANLM_SENTENCES"
-"""Environment variable: the folder in which ``hanlm.torchrun`` wants each process's last sentence."""
 _PLAIN_INTERVAL_SECONDS = 10.0
 
 
@@ -29,14 +27,6 @@ def say(line: str) -> None:
     if is_main_process():
         with suppress(BrokenPipeError):
             print(line, file=sys.stderr, flush=True)
-
-
-def complain(sentence: str) -> None:
-    """Say why the command ends; ``hanlm.torchrun`` collects this from all its processes and prints the decisive one."""
-    if folder := os.environ.get(SENTENCES):
-        Path(folder, os.environ["RANK"]).write_text(sentence, encoding="utf-8")
-    else:
-        say(f"hanlm: {sentence}")
 
 
 def is_main_process() -> bool:

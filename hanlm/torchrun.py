@@ -8,31 +8,32 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 from hanlm.errors import Interrupted
+from hanlm.last_words import LastWords, collect_in, decisive
 from hanlm.launch import shell_code
-from hanlm.log import SENTENCES, say
+from hanlm.log import say
 from hanlm.parent import as_parent, end_with_parent
 
 _SECONDS_TO_SAVE = 1800
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run torchrun and exit: 75 if a signal stopped it, else as the first process that failed, else 0."""
+    """Run torchrun and exit: 75 if a signal stopped it, else as the process that was the first to fail, else 0."""
     end_with_parent()
-    with TemporaryDirectory(prefix="hanlm-") as sentences:
-        os.environ |= as_parent() | {SENTENCES: sentences}
+    with TemporaryDirectory(prefix="hanlm-") as folder:
+        os.environ |= as_parent() | collect_in(Path(folder))
         os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
         logging.disable()  # which process got which signal, and a table of what is said here in one sentence
-        code = _run(list(sys.argv[1:] if argv is None else argv), Path(sentences))
+        code = _run(list(sys.argv[1:] if argv is None else argv), Path(folder))
     sys.exit(code)
 
 
-def _run(argv: list[str], sentences: Path) -> int:
+def _run(argv: list[str], folder: Path) -> int:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
@@ -40,25 +41,32 @@ def _run(argv: list[str], sentences: Path) -> int:
     try:
         run(parse_args(argv))
     except SignalException:
-        _repeat(sentences)
+        if words := decisive(folder):
+            say(words.text)
         return Interrupted.exit_code
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        if failure.exitcode < 0:
-            name = signal.Signals(-failure.exitcode).name
-            say(f"hanlm: process {rank} was ended by {name}; if nobody sent that, look whether memory ran out.")
-        else:
-            _repeat(sentences, rank)
-        return shell_code(failure.exitcode)
+        codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        return _say_why(codes, decisive(folder), first=error.get_first_failure()[0])
     return 0
 
 
-def _repeat(sentences: Path, rank: int | None = None) -> None:
-    """Print the last sentence of a process, or of the first one here that left any."""
-    said = {int(file.name): file for file in sentences.iterdir()}
-    chosen = min(said, default=None) if rank is None else rank
-    if chosen in said:
-        say(f"hanlm: {said[chosen].read_text(encoding='utf-8')}")
+def _say_why(codes: Mapping[int, int], words: LastWords | None, first: int) -> int:
+    """Print the cause of a failure and return its exit code.
+
+    Args:
+        codes: Exit codes of the processes that failed, by rank; negative for signals.
+        words: The decisive last words, if any process left some.
+        first: The rank that torchrun saw fail first.
+    """
+    killed = [rank for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM]
+    if killed and (words is None or words.exit_code in (1, Interrupted.exit_code)):
+        name = signal.Signals(-codes[killed[0]]).name
+        say(f"hanlm: process {killed[0]} was ended by {name}; if nobody sent that, look whether memory ran out.")
+        return shell_code(codes[killed[0]])
+    if words is None:
+        return shell_code(codes[first])
+    say(words.text)
+    return words.exit_code
 
 
 if __name__ == "__main__":

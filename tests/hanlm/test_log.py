@@ -40,13 +40,11 @@ def test_of_the_processes_of_a_torchrun_only_the_first_speaks(
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
         log.say("a line")
-        log.complain("a sentence.")
         with log.progress(1.0, "training") as bar:
             clock[0] += 20.0
             bar.advance(0.5)
     assert capsys.readouterr().err.splitlines() == [
         "a line",
-        "hanlm: a sentence.",
         "training  50% after 0:20, 0:20 left",
     ]
 

@@ -12,6 +12,7 @@ import pytest
 
 from hanlm.errors import ArtifactError
 from hanlm.locks import exclusive
+from hanlm.publish import LOCK, work_folder
 from hanlm.tokens import open_tokens
 from pretrain.mixture import mixture, steps_of_one_pass
 
@@ -88,6 +89,26 @@ def test_a_refusal_is_one_sentence_of_the_stage_and_one_of_the_run(begin):
     assert first.startswith("[1/1] model: ")
     assert second.startswith("hanlm: --global-batch-size 3 must be divisible by")
     assert third.startswith("hanlm: stage model (hanlm pretrain) ended with code 2")
+
+
+@pytest.mark.slow
+def test_a_refusal_of_one_process_is_told_and_not_that_the_other_lost_it(settings, tiny_tokens):
+    config = settings()
+    command = [sys.executable, "-m", "hanlm.torchrun", "--standalone", "--nproc-per-node=2", "-m", "hanlm", "pretrain"]
+    command += ["--model", str(config.model), "--tokens", str(tiny_tokens), "--out", str(config.out), "--steps", "2"]
+    with exclusive(work_folder(config.out) / LOCK, "out"):
+        done = subprocess.run(
+            [*command, "--seq-length", "32"],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"hanlm: {config.out} is being written by another hanlm process")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
