@@ -55,7 +55,7 @@ def write_page(
     add_bars(page, models)
     page.table(TABLE_HEADERS, [row for model in models for row in table_rows(model)], caption="Every model and domain")
     if len(models) > 1:
-        _add_differences(page, report)
+        add_differences(page, report)
     page.section("Documents")
     _add_documents(page, models, documents, scores)
     page.section("How this was measured")
@@ -151,7 +151,8 @@ def _cards(report: Mapping[str, Any]) -> list[Card]:
     return cards
 
 
-def _add_differences(page: Page, report: Mapping[str, Any]) -> None:
+def add_differences(page: Page, report: Mapping[str, Any]) -> None:
+    """Add the section of paired differences, those against the first model apart from the others."""
     models = report["models"]
     first = models[0]["name"]
     rows = _difference_rows(report)

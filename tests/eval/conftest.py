@@ -35,7 +35,7 @@ def candidate(name: str, folder: Path) -> Candidate:
 
 def ppl_report(folder: Path, figures: Figures) -> dict[str, Any]:
     documents = [Document(str(i), "好" * (i + 5), "reviews" if i % 2 else "news", "zh", "", "") for i in range(20)]
-    documents += [Document(f"e{i}", "word " * (i + 5), "docs", "en", "", "") for i in range(20)]
+    documents += [Document(f"e{i}", "word " * (i + 5), "python_docs", "en", "", "") for i in range(20)]
     scores: list[DocumentScores] = []
     rng = np.random.default_rng(0)
     noise = 1 + 0.02 * rng.standard_normal(40)

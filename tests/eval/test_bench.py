@@ -11,7 +11,7 @@ import pytest
 
 from eval.bench import BenchConfig, bench, plan
 from eval.bench_figures import ChoiceScores, compare_choices, describe_balance
-from eval.bench_page import balance_note
+from eval.bench_page import balance_note, group_note
 from eval.candidates import Candidate
 from eval.choice_tasks import ChoiceRow
 from eval.statistics import Resampling
@@ -120,3 +120,17 @@ def test_ctrl_c_while_scoring_writes_nothing(tiny_model_folder: Path, tmp_path: 
         "eval.scoring.score_spans", "bench", "--model", tiny_model_folder, "--task", task, "--out", tmp_path / "out"
     )
     assert not (tmp_path / "out").exists()
+
+
+def group(accuracy: float, low: float, high: float) -> dict[str, Any]:
+    return {"accuracy": accuracy, "num_rows": 60, "ci95": [low, high]}
+
+
+def test_uneven_groups_and_intervals_with_chance_are_named():
+    groups = {"a": group(0.52, 0.4, 0.64), "b": group(0.8, 0.7, 0.9), "c": group(0.63, 0.5, 0.75)}
+    note = group_note({"name": "after", "by_group": groups}, 0.5)
+    assert note == "after: from 0.52 (a) to 0.80 (b); the intervals of a, c include chance, 0.50."
+    assert "no interval includes" in group_note({"name": "after", "by_group": groups}, 0.1)
+    unsure = {name: group(0.5, 0.4, 0.6) for name in "ab"}
+    assert "all 2 intervals include chance" in group_note({"name": "x", "by_group": unsure}, 0.5)
+    assert group_note({"name": "x", "by_group": {"a": groups["a"]}}, 0.5) == ""

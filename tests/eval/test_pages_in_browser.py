@@ -144,7 +144,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(make_run: Callable[..., Path]) -> Path:
-    return report(ReportConfig(run=make_run())) / "report.html"
+    """The report of a run whose base is as bad at Chinese as a real one: far beyond the other bars."""
+    return report(ReportConfig(run=make_run(changes={"base": (11.2, 3.0, 1.2, 0.3)}))) / "report.html"
 
 
 @pytest.mark.parametrize("width", [1200, 400])
@@ -161,6 +162,32 @@ def test_report_draws_without_a_complaint_and_fits_the_screen(browser: Browser, 
         f"e.getBoundingClientRect().right > {width} + 0.5).map(e => e.outerHTML.slice(0, 80))"
     )
     assert browser.run(too_wide) == []
+
+
+def test_on_a_phone_numbers_stand_upright_and_tables_lose_nothing(browser: Browser, page: Path):
+    """Numbers in bars are neither turned nor shrunk; what a table cannot show is a scroll away."""
+    browser.show(page, width=400)
+    texts = browser.run(
+        "[...document.querySelectorAll('.plot .bartext')].map(e => [e.textContent, e.getBoundingClientRect().height, "
+        "e.getAttribute('transform') || ''])"
+    )
+    assert len(texts) > 20
+    assert [text for text, height, _ in texts if not 9 < height < 24] == []
+    assert not any("rotate" in transform or "scale" in transform for _, _, transform in texts)
+    cut = browser.run(
+        "[...document.querySelectorAll('table')].filter(t => t.getBoundingClientRect().right > 400.5 && "
+        "t.parentElement.scrollWidth <= t.parentElement.clientWidth).length"
+    )
+    assert cut == 0
+    blocks = browser.run("[...document.querySelectorAll('table.blocks')].map(t => t.getBoundingClientRect().right)")
+    assert blocks
+    assert max(blocks) <= 400
+
+
+def test_on_a_laptop_every_table_is_whole(browser: Browser, page: Path):
+    browser.show(page, width=1280)
+    scrolling = "[...document.querySelectorAll('.table-scroll')].filter(e => e.scrollWidth > e.clientWidth).length"
+    assert browser.run(scrolling) == 0
 
 
 def test_report_loads_nothing(browser: Browser, page: Path):

@@ -1,6 +1,7 @@
 """``hanlm ppl`` from models and texts to a report: keys that others read, identical bytes, bad input refused."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from eval import plots
 from eval.candidates import Candidate, load_candidate
 from eval.ppl import PplConfig, plan, ppl
+from eval.ppl_page import add_differences
 from hanlm.artifact import open_artifact
 from hanlm.errors import ArtifactError, ConfigError, InputError
+from hanlm.page import Page
 from hanlm.publish import work_folder
 
 EVIL = "<script>x"
@@ -108,6 +112,27 @@ def test_differences_are_second_minus_first(report: dict[str, Any]):
     expected = second["overall"]["bits_per_byte"] - first["overall"]["bits_per_byte"]
     assert overall["bits_per_byte"] == pytest.approx(expected)
     assert overall["ci95"][0] <= expected <= overall["ci95"][1]
+
+
+def test_differences_against_the_first_model_are_drawn_apart(make_run: Callable[..., Path]):
+    """They may be so large that no other could be seen on their scale."""
+    page = Page("x")
+    add_differences(page, json.loads((make_run() / "ppl" / "report.json").read_text(encoding="utf-8")))
+    drawn = [json.loads(text) for text in re.findall(r'application/json">(.*?)</script>', page.render())]
+    labels = [plot["data"][0]["customdata"] for plot in drawn]
+    assert [any("base" in label for label in one) for one in labels] == [False, True]
+    assert all("base" in label for label in labels[1])
+    assert labels[0][0] == "all Chinese: extended → pretrained"
+    assert labels[0][-1] == "overall: pretrained → control"
+    assert len(labels[0]) + len(labels[1]) == 6 * 5  # English is one domain, and not drawn twice
+
+
+def test_bars_beyond_random_bytes_are_cut_so_that_the_others_can_be_told_apart():
+    colors = {"base": "var(--c0)", "other": "var(--c1)"}
+    figure = plots.bars(["zh"], {"base": [16.1], "other": [2.5]}, unit="bits", colors=colors, limit=8.0)
+    assert figure.layout.xaxis.range == (0, pytest.approx(8.8))
+    assert [bar.text[0] for bar in figure.data] == ["16.100 →", "2.500"]
+    assert plots.bars(["zh"], {"other": [2.5]}, unit="bits", colors=colors, limit=8.0).layout.xaxis.range is None
 
 
 def test_token_perplexity_is_given_within_one_vocabulary(report: dict[str, Any]):
