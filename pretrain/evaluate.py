@@ -1,5 +1,6 @@
 """Validation while training: bits per byte of whole held-out documents, by language and by domain."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,12 +28,21 @@ class _Window:
     group: int
 
 
+def _spread(documents: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return documents in an order whose every beginning lies evenly over all of them.
+
+    Neighbours are alike: the first third of the demo's docstrings took 1.21 bits per byte, all of them 1.42.
+    """
+    golden = (math.sqrt(5) - 1) / 2  # steps by the golden section fill a circle evenly (Weyl)
+    return [documents[i] for i in sorted(range(len(documents)), key=lambda i: (i * golden) % 1)]
+
+
 class Validation:
     """Scores the same documents at every call.
 
     Args:
         tokens: The tokens artifacts.
-        num_tokens: Budget, shared equally by the validation sets; each gives whole documents from its start.
+        num_tokens: Budget, shared equally by the validation sets; each gives whole documents from all over it.
         seq_length: Longest window; longer documents are scored window after window, each token once.
         batch_size: Windows at once.
     """
@@ -52,7 +62,7 @@ class Validation:
 
     def _add(self, artifact: Tokens, valid: TokenSet, group: int, budget: int) -> None:
         data = valid.open()
-        for index, num_bytes in _document_bytes(artifact, valid):
+        for index, num_bytes in _spread(list(_document_bytes(artifact, valid))):
             ids = np.array(data[index], dtype=np.int64)  # a copy: views die with the memory map
             if (budget := budget - len(ids)) < 0 and self.num_bytes[group]:
                 return

@@ -77,7 +77,7 @@ def test_a_key_of_the_file_may_have_the_name_of_a_command(tmp_path: Path):
     file = tmp_path / "c.yaml"
     file.write_text("corpus: [a]\ntokenizer: b\nout: c\n", encoding="utf-8")
     argv = [sys.executable, "-m", "hanlm", "corpus", "tokenize", "--config", str(file)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "expected a corpus artifact at a, but there is nothing" in done.stderr
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hanlm.tokens import open_tokens
-from pretrain.evaluate import Validation
+from pretrain.evaluate import Validation, _spread
 from pretrain.train import pretrain
 
 
@@ -77,3 +77,12 @@ def test_the_published_folder_loads_in_transformers_and_carries_the_vocabulary_r
     for name in ("tokenizer.json", "tokenizer.model", "special_tokens_map.json"):
         assert (out / name).read_bytes() == (extended_model / name).read_bytes()
     assert "Licences" in (out / "README.md").read_text()
+
+
+@pytest.mark.parametrize("part", [5, 10, 25, 50])
+def test_a_small_budget_takes_documents_from_all_over_the_set(part):
+    """Documents in file order are neighbours by source; the first of them would stand for a source, not for the set."""
+    taken = [index for index, _ in _spread([(i, 1) for i in range(100)])]
+    assert sorted(taken) == list(range(100))
+    gaps = [b - a for a, b in zip(sorted(taken[:part]), sorted(taken[:part])[1:], strict=False)]
+    assert max(gaps) <= 3 * 100 / part
