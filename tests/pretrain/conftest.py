@@ -60,6 +60,12 @@ def tiny_tokens(extended_model: Path, tmp_path_factory: pytest.TempPathFactory) 
     return write_tokens(tmp_path_factory.mktemp("tokens") / "tokens", extended_model)
 
 
+@pytest.fixture
+def make_tokens():
+    """Return a function that writes tokens for a model folder."""
+    return write_tokens
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     """Tiny matrices gain nothing from a second thread, and lose much where cores are shared."""

@@ -193,6 +193,18 @@ def test_a_checkpoint_of_another_run_is_refused_and_discarded_only_when_told(kil
     assert len(read_losses(pretrain(settings(**changed, overwrite=True)))) == 8
 
 
+@pytest.mark.fault(20)
+def test_a_checkpoint_of_another_tokenizer_is_refused(killed, settings, make_tokens, extended_model, tmp_path):
+    """The model and its tokens agree with each other, but not with what the checkpoint was trained on."""
+    model = Path(shutil.copytree(extended_model, tmp_path / "other"))
+    tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-1]
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    tokens = make_tokens(tmp_path / "other-tokens", model)
+    with pytest.raises(ArtifactError, match="differs in inputs"):
+        pretrain(settings(**RUN, model=model, tokens=(tokens,)))
+
+
 def test_a_finished_run_starts_anew_when_it_is_to_be_overwritten(settings, read_losses):
     first = read_losses(pretrain(settings(steps=2)))
     assert read_losses(pretrain(settings(steps=2, overwrite=True))) == first
