@@ -7,6 +7,9 @@ READY := .venv/.ready
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 0
 
+# The machine's own certificates, as pip takes them too: behind a proxy uv's built-in list is not enough.
+export UV_SYSTEM_CERTS ?= 1
+
 .PHONY: demo test test-slow check lock clean
 
 demo: $(READY)

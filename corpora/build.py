@@ -1,17 +1,18 @@
 """``hanlm corpus build``: raw text in, one clean, deduplicated, split corpus out."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from hanlm.counts import by_reason
 from hanlm.errors import ConfigError
 from hanlm.log import say
 from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED, kept_quarantine
 from hanlm.records import TxtUnit, list_files, passed_over
+from hanlm.text import MIN_HAN_RATIO
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +50,7 @@ class BuildConfig:
     """Drop shorter documents, in characters after normalisation."""
     max_chars: int | None = None
     """Drop longer documents."""
-    min_han_ratio: float = 0.3
+    min_han_ratio: float = MIN_HAN_RATIO
     """Drop Chinese documents with a smaller share of Han among the characters other than white space."""
     max_han_ratio_other: float = 0.3
     """Drop documents of other languages with a larger share of Han; raise it for Japanese."""
@@ -97,7 +98,7 @@ def plan(config: BuildConfig) -> list[str]:
         megabytes = sum(file.stat().st_size for file in files) / 1e6
         lines.append(f"would read {len(files)} files, {megabytes:.1f} MB, from {source.path}")
         if left := passed_over([source.path]):
-            lines.append(f"would pass over files of {source.path} that are no text: {_listed(left)}")
+            lines.append(f"would pass over files of {source.path} that are no text: {by_reason(left)}")
     if config.exclude:
         lines.append(f"would leave out the texts of {len(list_files(config.exclude))} files")
     return [*lines, f"would write the corpus {config.out}"]
@@ -124,9 +125,5 @@ def build(config: BuildConfig) -> Path:
         draft.record(**funnel.manifest_keys(), files_passed_over=dict(left))
     say(funnel.sentence())
     if left:
-        say(f"passed over files that are no text: {_listed(left)}")
+        say(f"passed over files that are no text: {by_reason(left)}")
     return config.out
-
-
-def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{reason}: {count}" for reason, count in counts.most_common())

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from hanlm.counts import by_reason
 from hanlm.errors import ConfigError, InputError, Interrupted
 from hanlm.log import say
 from hanlm.publish import publish, refuse_existing
@@ -83,8 +84,7 @@ def collect(config: CollectConfig) -> Path:
             draft.record(num_docs=_write(draft.folder / "docs.jsonl", docstrings))
             dropped = {reason: n for reason, n in sorted(counts.items()) if reason != "kept"}
         draft.record(dropped=dropped)
-    lost = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
-    say(f"left out: {lost or 'none'}")
+    say(f"texts: {by_reason(dropped)} left out")
     return config.out
 
 

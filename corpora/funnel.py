@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from hanlm.counts import by_reason
 from hanlm.quarantine import Quarantine
 
 
@@ -52,11 +53,9 @@ class Funnel:
     def sentence(self) -> str:
         """Say what became of the documents, for the terminal."""
         kept, valid = self.total("documents_kept"), self.total("documents_valid")
-        lost = [f"{reason} {count}" for reason, count in (self.dropped + self.quarantine.counts).most_common()]
-        return (
-            f"{self.total('documents_in') + self.quarantine.counts.total()} documents read, {kept} kept "
-            f"({valid} of them held out); left out: {', '.join(lost) or 'none'}"
-        )
+        read = self.total("documents_in") + self.quarantine.counts.total()
+        lost = by_reason(self.dropped + self.quarantine.counts)
+        return f"documents: {read:,} read, {kept:,} kept ({valid:,} of them held out), {lost} left out"
 
     def manifest_keys(self) -> dict[str, Any]:
         """Return ``counts``, ``domains`` and ``licenses`` for the manifest.

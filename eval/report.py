@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from hanlm.errors import HanLMError
 from hanlm.files import replace_text
-from hanlm.locks import refuse_held
+from hanlm.locks import LOCK, refuse_held
 from hanlm.publish import publish, refuse_existing
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def plan(config: ReportConfig) -> list[str]:
 def _gather(run: Path, roles: "Roles") -> "RunFacts":
     from eval.run_facts import gather
 
-    refuse_held(run / ".lock", str(run))
+    refuse_held(run / LOCK, str(run))
     return gather(run, roles)
 
 

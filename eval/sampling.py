@@ -10,10 +10,7 @@ from hanlm.config import split_named_path
 from hanlm.errors import InputError
 from hanlm.quarantine import MAX_QUARANTINED, Quarantine
 from hanlm.records import Document, TxtUnit, read_documents
-from hanlm.text import han_ratio
-
-MIN_HAN_RATIO = 0.3
-"""Share of Han at which a text that names no language counts as Chinese: the same that `hanlm corpus build` keeps."""
+from hanlm.text import MIN_HAN_RATIO, han_ratio
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

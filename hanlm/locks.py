@@ -9,6 +9,9 @@ from typing import IO
 
 from hanlm.errors import ArtifactError
 
+LOCK = ".lock"
+"""The file that is locked: in OUT.work while a process writes OUT, in a run's folder while a run goes on."""
+
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Generator[IO[str]]:

@@ -13,21 +13,25 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from hanlm.artifact import KINDS, MANIFEST, SCHEMA_VERSION, fingerprint
 from hanlm.config import to_plain
 from hanlm.errors import ArtifactError, ConfigError
 from hanlm.files import fsync, replace_text, sha256_of
-from hanlm.locks import exclusive
-
-LOCK = ".lock"
-"""In OUT.work, while a process writes there."""
+from hanlm.locks import LOCK, exclusive
 
 _held: set[Path] = set()
 """Working folders that this process holds."""
 
 _VERSIONED = ("hanlm", "torch", "transformers", "tokenizers", "sentencepiece", "megatron-core", "peft", "trl")
+
+
+class Input(TypedDict):
+    """What a manifest tells of an input."""
+
+    path: str
+    hash: str
 
 
 @dataclass(slots=True)
@@ -44,6 +48,11 @@ class Draft:
     def record(self, **keys: Any) -> None:
         """Add top-level keys to the manifest."""
         self.extra |= keys
+
+
+def hash_input(path: Path) -> Input:
+    """Return what ``publish`` records of an input, for stages that need it more than once: it may be gigabytes."""
+    return {"path": str(path), "hash": fingerprint(path)}
 
 
 def work_folder(out: Path) -> Path:
@@ -102,7 +111,7 @@ def publish(
     *,
     kind: str,
     config: object,
-    inputs: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, Path | Input] | None = None,
     seed: int | None = None,
     tokenizer_hash: str | None = None,
     overwrite: bool = False,
@@ -125,13 +134,13 @@ def publish(
         draft.folder.mkdir()
         started, clock = datetime.now(UTC), time.monotonic()
         try:
-            input_hashes = {name: {"path": str(p), "hash": fingerprint(p)} for name, p in (inputs or {}).items()}
+            hashed = {name: hash_input(p) if isinstance(p, Path) else p for name, p in (inputs or {}).items()}
             yield draft
             manifest = {
                 "kind": kind,
                 "schema_version": SCHEMA_VERSION,
                 "config": to_plain(config),
-                "inputs": input_hashes,
+                "inputs": hashed,
                 "tokenizer_hash": draft.tokenizer_hash,
                 "versions": package_versions(),
                 "seed": seed,

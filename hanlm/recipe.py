@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from hanlm.artifact import fingerprint
 from hanlm.errors import HanLMError, Interrupted
 from hanlm.launch import launch
-from hanlm.locks import exclusive
+from hanlm.locks import LOCK, exclusive
 from hanlm.log import say
 from hanlm.provenance import source_hash
 from hanlm.publish import work_folder
@@ -49,7 +49,7 @@ def run(config: RunConfig) -> Path:
     """
     stages = read_recipe(config.recipe, config.out, config.set)
     config.out.mkdir(parents=True, exist_ok=True)
-    with exclusive(config.out / ".lock", str(config.out)) as lock:
+    with exclusive(config.out / LOCK, str(config.out)) as lock:
         state = RunState(config.out / STATE)
         state.start(config.recipe, list(stages))
         for number, (name, stage) in enumerate(stages.items(), start=1):

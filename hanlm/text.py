@@ -58,6 +58,10 @@ def is_han(char: str) -> bool:
     return HAN_PATTERN.match(char) is not None
 
 
+MIN_HAN_RATIO = 0.3
+"""Share of Han from which a text is taken for Chinese."""
+
+
 def base_language(tag: str) -> str:
     """Return the language of a tag, without its script and region: ``zh`` for ``zh-Hant`` and for ``zh_CN``."""
     return tag.replace("_", "-").partition("-")[0].lower()

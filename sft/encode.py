@@ -10,10 +10,10 @@ from typing import Any
 
 from hanlm.bits import IGNORE
 from hanlm.chat import RenderedIds, render_ids
+from hanlm.counts import by_reason
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
 from hanlm.text import in_valid_split
-from sft.counts import by_reason
 from sft.formats import KNOWN_FORMATS, Row
 
 _ROWS_A_BATCH = 256  # the fast tokenizer works on a batch in parallel; larger ones gain nothing

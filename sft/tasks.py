@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hanlm.counts import by_reason
 from hanlm.errors import ConfigError, InputError
 from hanlm.json_lines import numbered_json_lines
 from hanlm.log import say
@@ -17,7 +18,6 @@ from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED, Quarantine, kept_quarantine
 from hanlm.records import list_files
 from hanlm.text import content_digest, normalise
-from sft.counts import by_reason
 from sft.formats import SUFFIXES
 from sft.templates import Template, read_templates
 

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hanlm.adapters import quiet_renaming
-from hanlm.artifact import fingerprint
 from hanlm.chat import TEMPLATE_FILE
 from hanlm.devices import resolve_device, resolve_dtype
 from hanlm.errors import ConfigError, Interrupted
 from hanlm.log import Metrics, drop_metrics_after, progress, say
 from hanlm.model_folder import check_model_folder, read_config
 from hanlm.models import load_model
-from hanlm.publish import Draft, publish, refuse_existing, work_folder
+from hanlm.publish import Draft, hash_input, publish, refuse_existing, work_folder
 from hanlm.quarantine import Quarantine, kept_quarantine
 from hanlm.records import list_files
 from hanlm.signals import stop_on_signal
@@ -71,9 +70,14 @@ def sft(config: SftConfig) -> Path | None:
         _show(config, tokenizer)
         return None
     paths = {"model": config.model, **{f"data-{i}": path for i, path in enumerate(config.data)}}
-    # Hashed once for the run's three artifacts and its settings: a base from elsewhere may hold gigabytes.
-    inputs = {name: {"path": str(path), "hash": fingerprint(path)} for name, path in paths.items()}
-    shared: dict[str, Any] = {"config": config, "seed": config.seed, "tokenizer_hash": tokenizer_hash(config.model)}
+    # Hashed once for the run's three artifacts and its settings.
+    inputs = {name: hash_input(path) for name, path in paths.items()}
+    shared: dict[str, Any] = {
+        "config": config,
+        "inputs": inputs,
+        "seed": config.seed,
+        "tokenizer_hash": tokenizer_hash(config.model),
+    }
     with (
         quiet_renaming(),
         publish(config.out, kind="sft", overwrite=config.overwrite, keep_work=config.keep_work, **shared) as draft,
@@ -81,13 +85,13 @@ def sft(config: SftConfig) -> Path | None:
         with kept_quarantine(draft) as quarantine:
             encoded = _encoded(config, tokenizer, quarantine)
             require_rows(encoded, quarantine, config.max_quarantined)
-            draft.record(counts=encoded.counts(quarantine), inputs=inputs)
+            draft.record(counts=encoded.counts(quarantine))
         settings = {**config.decisive(), "inputs": {name: given["hash"] for name, given in inputs.items()}}
         claim_work(draft.work, settings, overwrite=config.overwrite)
         model, losses = _train(config, tokenizer, encoded, draft)
         draft.record(losses=losses)
         shutil.copyfile(draft.work / "metrics.jsonl", draft.folder / "metrics.jsonl")
-        _publish_parts(config, tokenizer, model, encoded, draft, inputs, shared)
+        _publish_parts(config, tokenizer, model, encoded, draft, shared)
     return config.out
 
 
@@ -194,7 +198,6 @@ def _publish_parts(
     model: Any,
     encoded: Encoded,
     draft: Draft,
-    inputs: dict[str, dict[str, str]],
     shared: dict[str, Any],
 ) -> None:
     """Write ``adapter/`` and ``model/`` as artifacts of their own within OUT."""
@@ -203,7 +206,7 @@ def _publish_parts(
     num_rows = len(encoded.train)
     with publish(draft.folder / "adapter", kind="adapter", **shared) as part:
         saved = save_adapter(model, part.folder, base=config.model, num_rows=num_rows)
-        part.record(adapter=saved, inputs=inputs)
+        part.record(adapter=saved)
         (part.folder / TEMPLATE_FILE).write_text(tokenizer.chat_template, encoding="utf-8")
     probes = [row.ids[:_PROBE_TOKENS] for row in encoded.train[:_NUM_PROBES]]
     with publish(draft.folder / "model", kind="model", **shared) as part:
@@ -217,5 +220,5 @@ def _publish_parts(
             rows=num_rows,
             trust_remote_code=config.trust_remote_code,
         )
-        part.record(merge=check, inputs=inputs)
+        part.record(merge=check)
     say(f"merge error {check['merge_error']:.1e} of an effect of {check['effect']:.2g} in the logits")

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from hanlm.artifact import open_artifact, read_manifest
+from hanlm.artifact import verify_once
 from hanlm.errors import InputError
 from hanlm.model_folder import check_model_folder, read_config
+from tokenizer.proto import parse_proto
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Types of SentencePiece pieces."""
@@ -77,8 +78,7 @@ def read_base(path: Path, *, trust_remote_code: bool = False) -> Base:
         return _base(path, read_proto(path), None, None)
     if not path.is_dir():
         raise InputError(f"there is no base at {path}; pass a model folder or a tokenizer.model.")
-    if (manifest := read_manifest(path)) is not None:
-        open_artifact(path, manifest["kind"])
+    verify_once(path)
     config = None
     if (path / "config.json").is_file() or not (path / "tokenizer.model").is_file():
         check_model_folder(path, trust_remote_code=trust_remote_code)
@@ -90,15 +90,8 @@ def read_base(path: Path, *, trust_remote_code: bool = False) -> Base:
 
 def read_proto(path: Path) -> Any:
     """Read a ``tokenizer.model`` and refuse what continued BPE cannot extend."""
-    from google.protobuf.message import DecodeError
-    from sentencepiece import sentencepiece_model_pb2
-
-    proto = sentencepiece_model_pb2.ModelProto()  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        proto.ParseFromString(path.read_bytes())
-    except DecodeError:
-        proto.Clear()
-    if not proto.pieces:
+    proto = parse_proto(path.read_bytes())
+    if proto is None:
         raise InputError(f"{path} is no SentencePiece model (tiktoken and other files are not); {_LATER}.")
     if proto.trainer_spec.model_type != _BPE:
         kind = _MODEL_TYPES.get(proto.trainer_spec.model_type, "other")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hanlm.counts import by_reason
 from hanlm.log import say
 from hanlm.publish import Draft
 from hanlm.quarantine import kept_quarantine
@@ -83,8 +84,8 @@ def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) 
         limit=config.num_new_tokens,
         workers=workers,
     )
-    left = ", ".join(f"{reason}: {len(pieces)}" for reason, pieces in vocabulary.left_out.items())
-    say(f"{len(vocabulary.pieces)} pieces merged; left out: {left or 'none'}")
+    left = by_reason({reason: len(pieces) for reason, pieces in vocabulary.left_out.items()})
+    say(f"pieces: {len(vocabulary.pieces):,} merged, {left} left out")
     return vocabulary
 
 

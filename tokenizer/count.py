@@ -97,16 +97,11 @@ def count_corpus(paths: Sequence[Path], quarantine: Quarantine, pieces: Pieces) 
     """
     count = CorpusCount()
     for path in paths:
-        is_corpus = is_corpus_artifact(path)
-        fraction = 0.0 if is_corpus and _has_valid_split(path) else HELD_OUT_FRACTION
-        for document in _documents(path, quarantine):
-            if fraction and in_valid_split(document.text, fraction):
+        for document, is_held_out in parted_documents(path, quarantine):
+            if is_held_out:
                 count.hold_out(document)
             else:
                 count.learn_from(document, pieces)
-        if is_corpus and not fraction:
-            for document in read_documents([path], quarantine, split="valid"):
-                count.hold_out(document)
     if not count.segments:
         raise InputError(
             f"{', '.join(map(str, paths))} holds no Chinese to learn from ({count.num_documents} documents read); "
@@ -116,6 +111,16 @@ def count_corpus(paths: Sequence[Path], quarantine: Quarantine, pieces: Pieces) 
     if not any(has_strong(text) for texts in count.held_out.values() for text in texts):
         _measure_on_training_text(count, paths)
     return count
+
+
+def parted_documents(path: Path, quarantine: Quarantine) -> Iterator[tuple[Document, bool]]:
+    """Yield a text's documents, each with whether it is held out: measured on, and learned from by no method."""
+    has_split = is_corpus_artifact(path) and _has_valid_split(path)
+    for document in _documents(path, quarantine):
+        yield document, not has_split and in_valid_split(document.text, HELD_OUT_FRACTION)
+    if has_split:
+        for document in read_documents([path], quarantine, split="valid"):
+            yield document, True
 
 
 def is_corpus_artifact(path: Path) -> bool:

@@ -6,14 +6,14 @@ ranks that continue the base's, and leaves out what could never be produced or d
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from math import inf
 from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
 from tokenizer.base import NORMAL, USER_DEFINED, Base
+from tokenizer.merging import is_reachable
 from tokenizer.pieces import SEPARATOR, STRONG, Pieces, class_table
+from tokenizer.proto import parse_proto
 
 IN_BASE: Final = "already in the base"
 NO_TEXT: Final = "control tokens and bytes"
@@ -39,24 +39,8 @@ def read_donor(path: Path) -> Any:
     """
     if not path.is_file():
         raise InputError(f"there is no SentencePiece model at {path}; check --spm.")
-    return parse_model(path.read_bytes(), path)
-
-
-def parse_model(content: bytes, path: Path) -> Any:
-    """Return the ``ModelProto`` that a file holds; ``path`` names it in errors.
-
-    Raises:
-        InputError: If it is none.
-    """
-    from google.protobuf.message import DecodeError
-    from sentencepiece import sentencepiece_model_pb2
-
-    proto = sentencepiece_model_pb2.ModelProto()  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        proto.ParseFromString(content)
-    except DecodeError:
-        proto.Clear()
-    if not proto.pieces:
+    proto = parse_proto(path.read_bytes())
+    if proto is None:
         raise InputError(f"{path} is no SentencePiece model; expected one such as chinese_sp.model.")
     return proto
 
@@ -107,7 +91,7 @@ def _reachable(base: Base, wanted: Sequence[str]) -> list[str]:
     while True:
         order = _after_their_parts(order, ranks)
         scores = ranks | {piece: first - i for i, piece in enumerate(order)}
-        alive = [piece for piece in order if len(piece) == 1 or _arrives(piece, scores)]
+        alive = [piece for piece in order if is_reachable(piece, scores)]
         if len(alive) == len(order):
             return order
         order = alive
@@ -130,15 +114,3 @@ def _after_their_parts(wanted: Sequence[str], known: Mapping[str, float]) -> lis
             return order
         waiting = later
     return order
-
-
-def _arrives(piece: str, scores: Mapping[str, float]) -> bool:
-    """Say whether byte-pair encoding of a piece's own text ends in the piece."""
-    parts = list(piece)
-    while len(parts) > 1:
-        pairs = [a + b for a, b in pairwise(parts)]
-        best = max(range(len(pairs)), key=lambda i: (scores.get(pairs[i], -inf), -i))
-        if pairs[best] not in scores:
-            return False
-        parts[best : best + 2] = [pairs[best]]
-    return True

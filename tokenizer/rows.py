@@ -4,7 +4,7 @@ A piece starts as the mean of the two pieces it is merged from, recursively down
 the base spells in bytes starts as the mean of its bytes' rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tokenizer.base import BYTE, NORMAL, Base
 from tokenizer.encode import SentencePiece
+from tokenizer.merging import last_parts
 from tokenizer.pieces import SPACE
 from tokenizer.spm import without_dummy_prefix
 
@@ -43,15 +44,6 @@ def base_parents(base: Base, proto: Any) -> list[list[int]]:
     space = next((i for i, p in enumerate(base.proto.pieces) if p.piece == SPACE), None)
     spelled = bare.encode([piece.replace(SPACE, " ") for piece in new])
     return [[i for i in ids if i != space] or ids for ids in spelled]
-
-
-def last_parts(piece: str, scores: Mapping[str, float]) -> list[str]:
-    """Return the two pieces that byte-pair encoding of a reachable piece merges last."""
-    parts = list(piece)
-    while len(parts) > 2:
-        best = max(range(len(parts) - 1), key=lambda i: (scores.get(parts[i] + parts[i + 1], -np.inf), -i))
-        parts[best : best + 2] = [parts[best] + parts[best + 1]]
-    return parts
 
 
 def new_rows(

@@ -7,9 +7,9 @@ from typing import Any, Final, Literal
 
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
-from hanlm.records import read_documents
-from tokenizer.merge import parse_model
+from tokenizer.count import parted_documents
 from tokenizer.pieces import has_strong
+from tokenizer.proto import parse_proto
 
 _SPARE: Final = 1.25
 """A model is trained larger than the budget by this, since the base has some of its pieces and some are left out."""
@@ -51,9 +51,11 @@ def train_spm(
             f"sentencepiece cannot train a {kind} model of {num_tokens} tokens on this corpus ({error}); pass a larger "
             "--num-new-tokens or more text."
         ) from None
-    return parse_model(file.getvalue(), Path(f"the {kind} model of the corpus"))
+    return parse_proto(file.getvalue())
 
 
 def _lines(paths: Sequence[Path]) -> Iterator[str]:
-    for document in read_documents(paths, Quarantine(), txt_unit="line"):
-        yield from (line for line in document.text.split("\n") if has_strong(line))
+    for path in paths:
+        for document, is_held_out in parted_documents(path, Quarantine()):
+            if not is_held_out:
+                yield from (line for line in document.text.split("\n") if has_strong(line))

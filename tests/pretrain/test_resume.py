@@ -18,8 +18,7 @@ import pytest
 import torch
 
 from hanlm.errors import ArtifactError, Interrupted
-from hanlm.locks import exclusive
-from hanlm.publish import LOCK
+from hanlm.locks import LOCK, exclusive
 from pretrain import loop
 from pretrain.train import pretrain
 

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hanlm.models import load_model
 from tokenizer.base import read_base
 from tokenizer.extend import ExtendConfig, extend
-from tokenizer.rows import last_parts, new_rows, piece_parents
+from tokenizer.merging import last_parts
+from tokenizer.rows import new_rows, piece_parents
 from tokenizer.safetensor_files import read_rows, with_more_rows
 
 

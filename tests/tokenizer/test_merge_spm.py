@@ -11,7 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hanlm.artifact import open_artifact
 from hanlm.errors import ConfigError, InputError
+from hanlm.quarantine import Quarantine
+from tokenizer import train_spm
 from tokenizer.base import read_base
+from tokenizer.count import count_corpus, parted_documents
 from tokenizer.extend import ExtendConfig, extend, plan
 from tokenizer.merge import DIGITS, FOREIGN, IN_BASE, UNREACHABLE, merge, read_donor
 
@@ -191,3 +194,13 @@ def test_a_merge_that_brings_nothing_new_is_refused(tiny_tokenizer_folder: Path,
     model = tiny_tokenizer_folder / "tokenizer.model"
     with pytest.raises(InputError, match="already has every Chinese piece"):
         extend(config(tiny_tokenizer_folder, tmp_path / "out", spm=model))
+
+
+def test_a_trained_model_never_sees_the_text_that_it_is_measured_on(chinese_file: Path):
+    parted = list(parted_documents(chinese_file, Quarantine()))
+    held_out = {document.text for document, is_held_out in parted if is_held_out}
+    assert 0 < len(held_out) < len(parted)
+    counted = count_corpus([chinese_file], Quarantine(), "han+punct+space").held_out
+    assert {text for texts in counted.values() for text in texts} == held_out
+    learned = "\n".join(train_spm._lines([chinese_file]))
+    assert not any(text in learned for text in held_out)

@@ -1,7 +1,5 @@
 """Counts as a user reads them: numbers by reason, in one line."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 

@@ -1,0 +1,28 @@
+"""Byte-pair merging of one piece's own text, as SentencePiece does it: the best score first, the left one in a tie."""
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from math import inf
+
+
+def merge_steps(piece: str, scores: Mapping[str, float]) -> Iterator[list[str]]:
+    """Yield the parts of a piece: its characters, and what they are after each merge until no two parts merge."""
+    parts = list(piece)
+    yield parts
+    while len(parts) > 1:
+        pairs = [a + b for a, b in pairwise(parts)]
+        best = max(range(len(pairs)), key=lambda i: (scores.get(pairs[i], -inf), -i))
+        if pairs[best] not in scores:
+            return
+        parts = [*parts[:best], pairs[best], *parts[best + 2 :]]
+        yield parts
+
+
+def last_parts(piece: str, scores: Mapping[str, float]) -> list[str]:
+    """Return the two pieces that a reachable piece is merged from last."""
+    return next(parts for parts in merge_steps(piece, scores) if len(parts) == 2)
+
+
+def is_reachable(piece: str, scores: Mapping[str, float]) -> bool:
+    """Say whether merging a piece's own text ends in the piece."""
+    return any(len(parts) == 1 for parts in merge_steps(piece, scores))
