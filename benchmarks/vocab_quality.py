@@ -19,11 +19,10 @@ from pathlib import Path
 
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
-from tokenizer.base import read_base
 from tokenizer.encode import SentencePiece
+from tokenizer.families import read_base
 from tokenizer.measure import is_chinese
 from tokenizer.merge import read_donor
-from tokenizer.spm import extended_proto
 
 
 def learn(args: argparse.Namespace, pieces: str, train: Path, folder: Path) -> list[str]:
@@ -79,7 +78,7 @@ def main() -> None:
             print("|---" * (len(args.sizes) + 1) + "|")
             ours = []
             for size in args.sizes:
-                tokenizer = SentencePiece(extended_proto(base, new[:size]), 2)
+                tokenizer = base.extended(new[:size], 2)
                 ours.append({domain: tokenizer.count(texts) for domain, texts in chinese.items()})
             rows = {**{group: domains for group, domains in groups.items() if domains}, **{d: [d] for d in chinese}}
             for label, domains in rows.items():

@@ -15,6 +15,9 @@ TOKENIZER_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.tiktoken",
     "chat_template.jinja",
     "vocab_report.json",
 )

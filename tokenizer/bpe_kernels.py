@@ -38,6 +38,9 @@ class State(NamedTuple):
     tok_len: Any  # int32 [tokens]
     tok_strong: Any  # bool [tokens]
     tok_known: Any  # bool [tokens]: in the vocabulary (a missing character is not)
+    tok_open: Any  # int32 [tokens]: of a byte token, the one or two bytes of an unfinished character at its end
+    tok_close: Any  # int32 [tokens]: of a byte token, the first two continuation bytes that it begins with
+    strong_char: Any  # bool [2 ** 16]: the strong code points; empty where symbols are characters
     power: Any  # uint64 [256]: HASH_BASE ** length
     vocab: Any  # uint64 [2 * slots]: hash, token id + 1
     table: Any  # uint64 [2 * slots]: hash, candidate + 1
@@ -108,13 +111,33 @@ def rehash(old: Any, new: Any) -> None:
 
 
 @inner_jit
+def completes(s: Any, left: Any, right: Any) -> Any:
+    """Say whether two byte tokens, neither strong by itself, together begin a character that must be strong.
+
+    For characters of three bytes alone: longer ones join once they are strong.
+    """
+    opened, closing = np.int64(s.tok_open[left]), np.int64(s.tok_close[right])
+    if opened == 0 or closing == 0:
+        return False
+    if opened < 0x100 and closing < 0x100:  # two bytes of three: strong if every third byte makes it so
+        first = (opened & 0x0F) << 12 | (closing & 0x3F) << 6
+        return s.strong_char[first : first + 64].all()
+    if opened < 0x100:
+        point = (opened & 0x0F) << 12 | (closing >> 8 & 0x3F) << 6 | closing & 0x3F
+    else:
+        third = closing if closing < 0x100 else closing >> 8
+        point = (opened >> 8 & 0x0F) << 12 | (opened & 0x3F) << 6 | third & 0x3F
+    return s.strong_char[point]
+
+
+@inner_jit
 def may_join(s: Any, left: Any, right: Any) -> Any:
     """Say whether two neighbours' concatenation may become a new piece."""
     return (
         s.tok_known[left]
         and s.tok_known[right]
         and s.tok_len[left] + s.tok_len[right] <= s.max_chars
-        and (s.tok_strong[left] or s.tok_strong[right])
+        and (s.tok_strong[left] or s.tok_strong[right] or completes(s, left, right))
     )
 
 

@@ -1,10 +1,11 @@
 """The steps of extend-vocab, in order; everything is verified before the first file is written."""
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hanlm.counts import by_reason
+from hanlm.errors import InputError
 from hanlm.log import say
 from hanlm.publish import Draft
 from hanlm.quarantine import kept_quarantine
@@ -12,13 +13,12 @@ from hanlm.tokenizing import tokenizer_hash
 from tokenizer.base import Base
 from tokenizer.count import CorpusCount, count_corpus
 from tokenizer.extend import ExtendConfig
-from tokenizer.fast import fast_tokenizer
+from tokenizer.forms import Forms
 from tokenizer.measure import measure
 from tokenizer.merge import read_donor
 from tokenizer.model import vocabulary_matrices, write_model
 from tokenizer.report import Result, write_report
-from tokenizer.rows import base_parents, piece_parents
-from tokenizer.spm import extended_proto
+from tokenizer.spm import SpmBase
 from tokenizer.train_spm import train_spm
 from tokenizer.verify import Verification, verify
 from tokenizer.vocabulary import Vocabulary, learn_vocabulary, merge_vocabulary
@@ -30,24 +30,25 @@ def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
     workers = config.workers or os.cpu_count() or 1
     if base.config is not None:
         vocabulary_matrices(base)  # refuses a base without usable matrices before the long part
+    segments = partial(base.segments, pieces=config.pieces)
     with kept_quarantine(draft) as quarantine:
-        corpus = count_corpus(config.corpus, quarantine, config.pieces) if config.corpus else CorpusCount()
+        corpus = count_corpus(config.corpus, quarantine, segments) if config.corpus else CorpusCount()
         quarantine.check(config.max_quarantined)
     if config.corpus:
         say(f"counted {corpus.num_distinct} distinct segments in {corpus.num_documents} documents")
     vocabulary = _choose(config, base, corpus, workers)
-    proto = extended_proto(base, vocabulary.pieces, vocabulary.scores)
-    fast = fast_tokenizer(base, proto)
-    verification = _verify(config, base, proto, fast, corpus, workers)
-    write_tokenizer(base, proto, fast, draft.folder)
-    num_rows = _write_model(config, base, proto, corpus, draft.folder)
+    old, new = base.forms(workers), vocabulary.on(base, workers)
+    verification = _verify(config, base, old, new, corpus)
+    write_tokenizer(base, new, draft.folder)
+    num_rows = _write_model(config, base, old, new, corpus, draft.folder)
     result = Result(
         base=base,
-        proto=proto,
+        old=old,
+        new=new,
         corpus=corpus,
         vocabulary=vocabulary,
         verification=verification,
-        measure=measure(base, proto, corpus, vocabulary, workers),
+        measure=measure(old, new, corpus, vocabulary),
         num_requested=config.num_new_tokens,
         num_rows=num_rows,
         quarantined=dict(quarantine.counts),
@@ -70,6 +71,11 @@ def _choose(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int)
 
 
 def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) -> Vocabulary:
+    if not isinstance(base, SpmBase):
+        raise InputError(
+            f"--method merge-spm appends SentencePiece pieces, but {base.path} is byte-level; expected a base with "
+            "a SentencePiece tokenizer.model: use the default method."
+        )
     if config.spm is not None:
         donor = read_donor(config.spm)
     else:
@@ -89,17 +95,14 @@ def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) 
     return vocabulary
 
 
-def _verify(
-    config: ExtendConfig, base: Base, proto: Any, fast: dict[str, Any], corpus: CorpusCount, workers: int
-) -> Verification:
+def _verify(config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: CorpusCount) -> Verification:
     verification = verify(
         base,
-        proto,
-        fast,
+        old,
+        new,
         foreign_lines=list(corpus.foreign_lines),
         documents=[*corpus.documents, *corpus.some_held_out()],
         seed=config.seed,
-        workers=workers,
     )
     if config.compatible:  # its faults are what the published merge is known for: counted, not mended
         say(f"faults of the published merge: {verification.failures() or 'none'}")
@@ -109,11 +112,14 @@ def _verify(
     return verification
 
 
-def _write_model(config: ExtendConfig, base: Base, proto: Any, corpus: CorpusCount, folder: Path) -> int | None:
+def _write_model(
+    config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: CorpusCount, folder: Path
+) -> int | None:
     """Write weights, configuration and card, if the base has weights; returns the padded vocabulary size."""
     if base.config is None:
         return None
-    parents = base_parents(base, proto) if config.compatible else piece_parents(proto, base.num_tokens)
+    # The published merge's pieces have no merge tree.
+    parents = new.spelled_by(old, base.num_tokens) if config.compatible else new.merge_parents(base.num_tokens)
     num_rows = write_model(base, folder, parents, config.pad_to_multiple, config.seed)
     merged = f"merged from `{config.spm.name}`" if config.spm else f"learned from {corpus.num_documents} documents"
     write_card(base, folder, merged, len(parents))

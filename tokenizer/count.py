@@ -4,7 +4,7 @@ Memory is bounded by the distinct segments and the held-out text, not by the cor
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document, read_documents
 from hanlm.text import in_valid_split
-from tokenizer.pieces import Pieces, has_strong, segments
+from tokenizer.pieces import has_strong
 
 HELD_OUT_FRACTION: Final = 0.02
 """Share of a corpus without a valid split that is measured on instead of learned from: corpus build's default."""
@@ -27,6 +27,9 @@ MAX_CHECKED_CHARS: Final = 1_000_000
 
 MAX_DOMAINS: Final = 64
 OTHER_DOMAINS: Final = "(other domains)"
+
+type Segments = Callable[[str], Iterable[str]]
+"""Text -> the strings in it inside which new pieces may be formed."""
 
 
 @dataclass(slots=True)
@@ -51,10 +54,10 @@ class CorpusCount:
         """Distinct segments, those of two domains counted twice."""
         return sum(map(len, self.segments.values()))
 
-    def learn_from(self, document: Document, pieces: Pieces) -> None:
+    def learn_from(self, document: Document, segments: Segments) -> None:
         """Count a document's segments, and keep some of its text to check."""
         self.num_documents += 1
-        if found := segments(document.text, pieces):
+        if found := segments(document.text):
             self.segments.setdefault(document.domain, Counter()).update(found)
         self._check_on(document.text)
 
@@ -86,7 +89,7 @@ class CorpusCount:
             self._num_checked_chars += len(text)
 
 
-def count_corpus(paths: Sequence[Path], quarantine: Quarantine, pieces: Pieces) -> CorpusCount:
+def count_corpus(paths: Sequence[Path], quarantine: Quarantine, segments: Segments) -> CorpusCount:
     """Read every document once.
 
     Corpus artifacts bring their own valid split; of other texts a share is held out by the hash of the
@@ -101,7 +104,7 @@ def count_corpus(paths: Sequence[Path], quarantine: Quarantine, pieces: Pieces) 
             if is_held_out:
                 count.hold_out(document)
             else:
-                count.learn_from(document, pieces)
+                count.learn_from(document, segments)
     if not count.segments:
         raise InputError(
             f"{', '.join(map(str, paths))} holds no Chinese to learn from ({count.num_documents} documents read); "

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 
@@ -32,18 +33,46 @@ class Fast:
     """The contents of a ``tokenizer.json`` as Hugging Face tokenizers runs it."""
 
     def __init__(self, contents: dict[str, Any]) -> None:
-        from tokenizers import Tokenizer
+        self._contents = contents
 
-        self._tokenizer: Any = Tokenizer.from_str(json.dumps(contents, ensure_ascii=False))
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return _tokenizer_of(self._contents)
+
+    @cached_property
+    def _merger(self) -> Any:
+        """The model alone, made to merge even words that are tokens."""
+        model = self._contents["model"] | {"ignore_merges": False}
+        return _tokenizer_of({"version": "1.0", "added_tokens": [], "model": model})
+
+    @cached_property
+    def _model(self) -> Any:
+        return _tokenizer_of({"version": "1.0", "added_tokens": [], "model": self._contents["model"]})
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids, without bos and eos."""
         return [e.ids for e in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def encode_bare(self, piece: str) -> list[int]:
-        """Return the ids of a piece as it stands, without normalizer."""
-        return [token.id for token in self._tokenizer.model.tokenize(piece)]
+        """Return the ids of a piece as it stands, merged without normalizer and pre-tokenizer."""
+        return [token.id for token in self._merger.model.tokenize(piece)]
+
+    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
+        """Return the ids of pre-tokens, as ``words`` gives them."""
+        return [e.ids for e in self._model.encode_batch_fast(list(words), add_special_tokens=False)]
+
+    def words(self, text: str) -> list[str]:
+        """Return a text's pre-tokens, as the vocabulary spells them."""
+        normalizer, pre_tokenizer = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        text = normalizer.normalize_str(text) if normalizer is not None else text
+        return [word for word, _ in pre_tokenizer.pre_tokenize_str(text)]
 
     def decode(self, ids: list[int]) -> str:
         """Return the text of ids."""
         return self._tokenizer.decode(ids, skip_special_tokens=False)
+
+
+def _tokenizer_of(contents: dict[str, Any]) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(json.dumps(contents, ensure_ascii=False))

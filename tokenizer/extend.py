@@ -76,7 +76,7 @@ class ExtendConfig:
 
 def plan(config: ExtendConfig) -> list[str]:
     """Return what would happen, after checking the base and that there is text."""
-    from tokenizer.base import read_base
+    from tokenizer.families import read_base
     from tokenizer.merge import read_donor
     from tokenizer.model import vocabulary_matrices
 
@@ -104,8 +104,8 @@ def extend(config: ExtendConfig) -> Path:
         InputError: If the base or the corpus cannot be used.
         VerificationError: If the new tokenizer breaks a promise; nothing is published then.
     """
-    from tokenizer.base import read_base
     from tokenizer.build import build
+    from tokenizer.families import read_base
 
     refuse_existing(config.out, config.overwrite)
     list_files(config.corpus)

@@ -6,8 +6,9 @@ LlamaTokenizer replaces the normalizer; so everything is spelled out, for the cl
 
 from typing import Any
 
-from tokenizer.base import NORMAL, Base
+from tokenizer.base import Base
 from tokenizer.pieces import SPACE
+from tokenizer.proto import NORMAL
 
 FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hanlm.text import han_ratio
-from tokenizer.base import Base
 from tokenizer.count import CorpusCount
-from tokenizer.encode import SentencePiece
+from tokenizer.forms import Forms
 from tokenizer.vocabulary import Vocabulary
 
 MIN_HAN_RATIO: Final = 0.1
@@ -37,13 +36,12 @@ class Measure:
     """``num_new_tokens`` and ``tokens_per_char`` by domain, as ``vocab_report.json`` holds it."""
 
 
-def measure(base: Base, proto: Any, corpus: CorpusCount, learned: Vocabulary, workers: int) -> Measure | None:
+def measure(old: Forms, new: Forms, corpus: CorpusCount, learned: Vocabulary) -> Measure | None:
     """Measure held-out documents, each tokenized as a whole; None where there is no text to measure on.
 
     The curve needs no further tokenizers: learning carried the held-out text along, and what a prefix of the
     pieces saved on it is exactly what a tokenizer with that prefix saves (up to a few quotes beside Latin).
     """
-    old, new = SentencePiece(base.proto, workers), SentencePiece(proto, workers)
     domains = {
         domain: DomainMeasure(sum(map(len, texts)), old.count(texts), new.count(texts))
         for domain, texts in corpus.held_out.items()

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
-from tokenizer.base import NORMAL, USER_DEFINED, Base
 from tokenizer.merging import is_reachable
 from tokenizer.pieces import SEPARATOR, STRONG, Pieces, class_table
-from tokenizer.proto import parse_proto
+from tokenizer.proto import NORMAL, USER_DEFINED, parse_proto
+from tokenizer.spm import SpmBase
 
 IN_BASE: Final = "already in the base"
 NO_TEXT: Final = "control tokens and bytes"
@@ -45,7 +45,7 @@ def read_donor(path: Path) -> Any:
     return proto
 
 
-def compatible_merge(base: Base, donor: Any) -> Merged:
+def compatible_merge(base: SpmBase, donor: Any) -> Merged:
     """Return every piece the base lacks, in the donor's order.
 
     The published merge gave each of them a score of 0.
@@ -55,7 +55,7 @@ def compatible_merge(base: Base, donor: Any) -> Merged:
     return Merged([p for p in new if p not in known], {IN_BASE: [p for p in new if p in known]})
 
 
-def merge(base: Base, donor: Any, pieces: Pieces, limit: int | None = None) -> Merged:
+def merge(base: SpmBase, donor: Any, pieces: Pieces, limit: int | None = None) -> Merged:
     """Return the donor's pieces by its own ranking, each after the parts it is merged from.
 
     Raises:
@@ -84,7 +84,7 @@ def _reason_against(piece: str, known: set[str], pieces: Pieces) -> str | None:
     return FOREIGN if SEPARATOR in classes or STRONG not in classes else None
 
 
-def _reachable(base: Base, wanted: Sequence[str]) -> list[str]:
+def _reachable(base: SpmBase, wanted: Sequence[str]) -> list[str]:
     """Return the pieces that merging, best rank first, really arrives at, in an order of ranks that makes it so."""
     ranks, first = dict(base.ranked), base.next_score
     order = list(wanted)

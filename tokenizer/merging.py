@@ -19,8 +19,9 @@ def merge_steps(piece: str, scores: Mapping[str, float]) -> Iterator[list[str]]:
 
 
 def last_parts(piece: str, scores: Mapping[str, float]) -> list[str]:
-    """Return the two pieces that a reachable piece is merged from last."""
-    return next(parts for parts in merge_steps(piece, scores) if len(parts) == 2)
+    """Return the two pieces that a piece is merged from last; none where merging does not arrive at it."""
+    steps = list(merge_steps(piece, scores))
+    return steps[-2] if len(steps) > 1 and len(steps[-1]) == 1 else []
 
 
 def is_reachable(piece: str, scores: Mapping[str, float]) -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from hanlm.errors import ConfigError
-from tokenizer.learn import MAX_PIECE_CHARS, WEIGHT_UNIT
+from tokenizer.learn import WEIGHT_UNIT
 from tokenizer.pieces import segments
+from tokenizer.start import MAX_PIECE_CHARS
 
 type Prior = Literal["jieba", "none"]
 

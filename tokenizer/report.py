@@ -9,9 +9,8 @@ from typing import Any, Final
 from hanlm.page import Card, Page
 from tokenizer.base import Base
 from tokenizer.count import CorpusCount
-from tokenizer.encode import SentencePiece
+from tokenizer.forms import Forms
 from tokenizer.measure import Measure
-from tokenizer.pieces import SPACE
 from tokenizer.verify import Verification
 from tokenizer.vocabulary import Vocabulary
 
@@ -31,7 +30,8 @@ class Result:
     """Everything the report tells."""
 
     base: Base
-    proto: Any
+    old: Forms
+    new: Forms
     corpus: CorpusCount
     vocabulary: Vocabulary
     verification: Verification
@@ -82,11 +82,10 @@ def report_page(result: Result) -> Page:
     if result.measure is not None:
         _measured(page, result.measure, result.corpus.measured_on)
     page.section("Sample sentences")
-    old, new = SentencePiece(result.base.proto), SentencePiece(result.proto)
     for sample in SAMPLES:
-        page.pieces("base", _pieces(result.base.proto, old, sample))
-        page.pieces("extended", _pieces(result.proto, new, sample))
-    _new_pieces(page, result.vocabulary)
+        page.pieces("base", _pieces(result.old, sample))
+        page.pieces("extended", _pieces(result.new, sample))
+    _new_pieces(page, result.vocabulary, new_spellings(result))
     _verification(page, result.verification)
     return page
 
@@ -147,26 +146,31 @@ def _curve(measure: Measure) -> Any:
     return figure
 
 
-def _pieces(proto: Any, tokenizer: SentencePiece, text: str) -> list[str]:
-    return [proto.pieces[i].piece for i in tokenizer.encode([text])[0]]
+def _pieces(tokenizer: Forms, text: str) -> list[str]:
+    return [tokenizer.spelling(i) for i in tokenizer.encode([text])[0]]
 
 
-def _new_pieces(page: Page, vocabulary: Vocabulary) -> None:
+def new_spellings(result: Result) -> list[str]:
+    """Return the new pieces as people read them, in order of id."""
+    return [result.new.spelling(i) for i in range(result.base.num_tokens, result.new.num_tokens)]
+
+
+def _new_pieces(page: Page, vocabulary: Vocabulary, pieces: Sequence[str]) -> None:
     page.section("New tokens")
     if vocabulary.gains:
         page.paragraph("Tokens saved on the training text (and prior) when each piece was added.")
-        best = [(_shown(piece), round(gain)) for piece, gain in zip(vocabulary.pieces, vocabulary.gains, strict=True)]
+        best = [(piece, round(gain)) for piece, gain in zip(pieces, vocabulary.gains, strict=True)]
         multi = [row for row in best if len(row[0]) > 1][:_NUM_LISTED]
         page.table(["most useful", "tokens saved"], multi, caption="The most useful pieces of two or more characters")
     if vocabulary.left_out:
         page.table(
             ["left out of the merged model because", "pieces", "such as"],
-            [[reason, len(left), "  ".join(map(_shown, left[:12]))] for reason, left in vocabulary.left_out.items()],
+            [[reason, len(left), "  ".join(left[:12])] for reason, left in vocabulary.left_out.items()],
         )
-    longest = sorted(vocabulary.pieces, key=lambda piece: -len(piece))[:_NUM_LISTED]
+    longest = sorted(pieces, key=lambda piece: -len(piece))[:_NUM_LISTED]
     page.details("The longest", _wrapped(longest))
-    page.details("The last ones added", _wrapped(vocabulary.pieces[-_NUM_LISTED:]))
-    page.details("All, in order", _wrapped(vocabulary.pieces))
+    page.details("The last ones added", _wrapped(pieces[-_NUM_LISTED:]))
+    page.details("All, in order", _wrapped(pieces))
 
 
 def _verification(page: Page, verification: Verification) -> None:
@@ -178,17 +182,13 @@ def _verification(page: Page, verification: Verification) -> None:
              verification.num_tokens_checked, verification.dead_tokens],
             ["lines without Chinese that keep the base's ids",
              verification.num_foreign_lines, verification.changed_lines],
-            ["texts on which SentencePiece and the fast tokenizer agree",
-             verification.num_texts, verification.sentencepiece_fast_mismatches],
+            ["texts on which SentencePiece and the fast tokenizer agree (byte-level tokenizers have one form)",
+             verification.num_texts if verification.num_forms > 1 else 0, verification.sentencepiece_fast_mismatches],
             ["texts that come back unchanged where they did with the base",
              verification.num_texts, verification.round_trip_failures],
         ],
     )  # fmt: skip
 
 
-def _shown(piece: str) -> str:
-    return piece.replace(SPACE, "␣")
-
-
 def _wrapped(pieces: Sequence[str]) -> str:
-    return "\n".join("  ".join(map(_shown, pieces[i : i + 10])) for i in range(0, len(pieces), 10))
+    return "\n".join("  ".join(pieces[i : i + 10]) for i in range(0, len(pieces), 10))

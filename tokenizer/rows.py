@@ -5,45 +5,14 @@ the base spells in bytes starts as the mean of its bytes' rows.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.base import BYTE, NORMAL, Base
-from tokenizer.encode import SentencePiece
-from tokenizer.merging import last_parts
-from tokenizer.pieces import SPACE
-from tokenizer.spm import without_dummy_prefix
-
 NOISE: Final = 0.2
 """Standard deviation of what is added to a character's row, in that of the matrix's own elements. Characters of one
 lead byte would else start nearly equal, and those of the same bytes in another order exactly."""
-
-
-def piece_parents(proto: Any, num_base: int) -> list[list[int]]:
-    """Return, for each new piece in order of id, the ids its row is made of: its two parents, or its bytes."""
-    scores = {p.piece: p.score for p in proto.pieces if p.type == NORMAL}
-    ids = {p.piece: i for i, p in enumerate(proto.pieces) if p.type == NORMAL}
-    bytes_ = {int(p.piece[1:-1], 16): i for i, p in enumerate(proto.pieces) if p.type == BYTE}
-    parents: list[list[int]] = []
-    for piece in (proto.pieces[i].piece for i in range(num_base, len(proto.pieces))):
-        if len(piece) == 1:
-            parents.append([bytes_[byte] for byte in piece.encode()])
-            continue
-        parts = last_parts(piece, scores)
-        # A bare space says nothing about the piece and would stand for half of it.
-        parents.append([ids[part] for part in parts if part != SPACE])
-    return parents
-
-
-def base_parents(base: Base, proto: Any) -> list[list[int]]:
-    """Return, for each new piece, the ids that the base spells it with: for pieces that have no merge tree."""
-    bare = SentencePiece(without_dummy_prefix(base.proto))
-    new = [p.piece for p in proto.pieces[base.num_tokens :]]
-    space = next((i for i, p in enumerate(base.proto.pieces) if p.piece == SPACE), None)
-    spelled = bare.encode([piece.replace(SPACE, " ") for piece in new])
-    return [[i for i in ids if i != space] or ids for ids in spelled]
 
 
 def new_rows(

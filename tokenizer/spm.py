@@ -1,43 +1,192 @@
-"""The extended vocabulary as a SentencePiece model."""
+"""SentencePiece BPE bases (LLaMA-1/2, Mistral, Yi, Baichuan-like): a ``tokenizer.model`` and its ``tokenizer.json``."""
 
-from collections.abc import Sequence
-from typing import Any
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
 
-from tokenizer.base import CONTROL, NORMAL, UNUSED, USER_DEFINED, Base
+from hanlm.errors import InputError
+from tokenizer.base import AddedToken, Base, added_tokens_of, check_size, read_json
+from tokenizer.encode import Fast, SentencePiece
+from tokenizer.fast import fast_tokenizer
+from tokenizer.forms import Encoder, Forms
+from tokenizer.merging import last_parts
+from tokenizer.pieces import SEPARATOR, SPACE, Pieces, class_table, segments
+from tokenizer.proto import BYTE, CONTROL, NORMAL, UNKNOWN, read_proto
+from tokenizer.spm_proto import extended_proto, without_dummy_prefix
+from tokenizer.start import Start, start_from_characters
 
-
-def extended_proto(base: Base, new_pieces: Sequence[str], scores: Sequence[float] | None = None) -> Any:
-    """Return the base's ``ModelProto`` with its added tokens and the new pieces appended.
-
-    Base ids stay. Tokens that the base added beside its SentencePiece model become pieces of it at the ids they
-    had, so that the new ones can follow. New scores continue the base's ranks: a score of 0 would outrank
-    every English merge, and `min(score) - k` would start at LLaMA's -1e9, where float32 makes neighbours equal.
-
-    Args:
-        base: What is extended.
-        new_pieces: In order of id.
-        scores: Of the new pieces, where they do not continue the base's ranks; may be longer.
-    """
-    proto = type(base.proto)()
-    proto.CopyFrom(base.proto)
-    added = {token.id: token for token in base.added_tokens}
-    for i in range(len(proto.pieces), base.num_tokens):
-        token = added.get(i)
-        if token is None:
-            proto.pieces.add(piece=f"<unused {i}>", score=0.0, type=UNUSED)
-        else:
-            kind = CONTROL if token.options.get("special", False) else USER_DEFINED
-            proto.pieces.add(piece=token.content, score=0.0, type=kind)
-    first = base.next_score
-    for rank, piece in enumerate(new_pieces):
-        proto.pieces.add(piece=piece, score=first - rank if scores is None else scores[rank], type=NORMAL)
-    proto.trainer_spec.vocab_size = len(proto.pieces)
-    return proto
+_LOWEST_RANK_SCORE: Final = -1e8
+"""Scores below are no ranks: LLaMA gives -1e9 to runs of spaces, where float32 cannot tell neighbours apart."""
 
 
-def without_dummy_prefix(proto: Any) -> Any:
-    """Return a copy that does not put a space before the text, to see how a bare piece is tokenized."""
-    bare = type(proto)()
-    bare.CopyFrom(proto)
-    bare.normalizer_spec.add_dummy_prefix = False
-    return bare
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpmBase(Base):
+    """A SentencePiece BPE base."""
+
+    proto: Any
+    """SentencePiece's ``ModelProto``."""
+
+    @property
+    def num_tokens(self) -> int:
+        return max([len(self.proto.pieces), *(token.id + 1 for token in self.added_tokens)])
+
+    @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """(piece, score) of every mergeable piece, best rank first."""
+        pieces = [(p.piece, p.score) for p in self.proto.pieces if p.type == NORMAL]
+        return sorted(pieces, key=lambda pair: -pair[1])
+
+    @property
+    def next_score(self) -> float:
+        """The score that continues the base's ranks."""
+        return min((score for _, score in self.ranked if score > _LOWEST_RANK_SCORE), default=0.0) - 1
+
+    def segments(self, text: str, pieces: Pieces) -> list[str]:
+        return segments(text, pieces)
+
+    def plain(self, segment: str) -> str:
+        return segment.replace(SPACE, " ")
+
+    def start(
+        self, segments: Mapping[str, int], held_out: Sequence[Sequence[str]], pieces: Pieces, num_new: int
+    ) -> Start:
+        known = {p.piece for p in self.proto.pieces if p.type == NORMAL and len(p.piece) == 1}
+        return start_from_characters(segments, held_out, pieces, known, self._longer_pieces(pieces), num_new)
+
+    def forms(self, workers: int = 1) -> "SpmForms":
+        return SpmForms(self, self.proto, workers)
+
+    def extended(self, pieces: Sequence[str], workers: int = 1, *, scores: Sequence[float] | None = None) -> "SpmForms":
+        """Return the tokenizer with new pieces; ``scores`` where they do not continue the base's ranks."""
+        added = {
+            token.id: (token.content, token.options.get("special", False))
+            for token in self.added_tokens
+            if token.id >= len(self.proto.pieces)
+        }
+        first = self.next_score
+        ranks = [first - rank for rank in range(len(pieces))] if scores is None else scores
+        return SpmForms(self, extended_proto(self.proto, added, self.num_tokens, pieces, ranks), workers)
+
+    def _longer_pieces(self, pieces: Pieces) -> list[str]:
+        """Return the longer pieces that can occur in segments and outrank every new one, best first."""
+        table, next_score = class_table(pieces), self.next_score
+        return [
+            piece
+            for piece, score in self.ranked
+            if len(piece) > 1 and score > next_score and all(table[ord(char)] != SEPARATOR for char in piece)
+        ]
+
+
+class SpmForms(Forms):
+    """A ``ModelProto`` and the ``tokenizer.json`` that spells it out."""
+
+    def __init__(self, base: SpmBase, proto: Any, workers: int) -> None:
+        self._base, self.proto, self._workers = base, proto, workers
+
+    @cached_property
+    def fast(self) -> dict[str, Any]:
+        """The contents of ``tokenizer.json``."""
+        return fast_tokenizer(self._base, self.proto)
+
+    @cached_property
+    def main(self) -> Encoder:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return SentencePiece(self.proto, self._workers)
+
+    @cached_property
+    def _fast_form(self) -> Fast:
+        return Fast(self.fast)
+
+    @property
+    def others(self) -> Mapping[str, Encoder]:
+        return {"the fast tokenizer": self._fast_form}
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.proto.pieces)
+
+    def spelling(self, token: int) -> str:
+        return self.proto.pieces[token].piece.replace(SPACE, "␣")
+
+    def dead(self, first: int) -> list[int]:
+        pieces = self._pieces(first)
+        by_spm = self._bare_ids(pieces)
+        fast = self._fast_form
+        return [
+            token
+            for token, piece, ids in zip(range(first, first + len(pieces)), pieces, by_spm, strict=True)
+            if ids != [token] or fast.encode_bare(piece) != [token]
+        ]
+
+    def merge_parents(self, first: int) -> list[list[int]]:
+        """Return a piece's two parents, or the bytes of a character."""
+        scores = {p.piece: p.score for p in self.proto.pieces if p.type == NORMAL}
+        ids = {p.piece: i for i, p in enumerate(self.proto.pieces) if p.type == NORMAL}
+        bytes_ = {int(p.piece[1:-1], 16): i for i, p in enumerate(self.proto.pieces) if p.type == BYTE}
+        parents: list[list[int]] = []
+        for piece in self._pieces(first):
+            if len(piece) == 1:
+                parents.append([bytes_[byte] for byte in piece.encode()])
+                continue
+            # A bare space says nothing about the piece and would stand for half of it.
+            parents.append([ids[part] for part in last_parts(piece, scores) if part != SPACE])
+        return parents
+
+    def spelled_by(self, base: Forms, first: int) -> list[list[int]]:
+        assert isinstance(base, SpmForms)
+        space = next((i for i, p in enumerate(base.proto.pieces) if p.piece == SPACE), None)
+        spelled = base._bare_ids(self._pieces(first))
+        return [[i for i in ids if i != space] or ids for ids in spelled]
+
+    def write(self, folder: Path) -> None:
+        (folder / "tokenizer.model").write_bytes(self.proto.SerializeToString())
+        (folder / "tokenizer.json").write_text(json.dumps(self.fast, ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+    def _pieces(self, first: int) -> list[str]:
+        return [self.proto.pieces[i].piece for i in range(first, len(self.proto.pieces))]
+
+    def _bare_ids(self, pieces: Sequence[str]) -> list[list[int]]:
+        """Return what pieces are tokenized to without the space that is put before a text."""
+        bare = SentencePiece(without_dummy_prefix(self.proto), self._workers)
+        return bare.encode([piece.replace(SPACE, " ") for piece in pieces])
+
+
+def read_spm_base(path: Path, folder: Path | None, config: dict[str, Any] | None) -> SpmBase:
+    """Read a ``tokenizer.model`` and what stands beside it in a folder."""
+    proto = read_proto(path)
+    fast, tokenizer_config = read_json(folder, "tokenizer.json"), read_json(folder, "tokenizer_config.json")
+    special = read_json(folder, "special_tokens_map.json")
+    special = special or {k: v for k, v in tokenizer_config.items() if k.endswith("_token") and v is not None}
+    own = {i: AddedToken(i, p.piece, {"special": True}) for i, p in enumerate(proto.pieces) if p.type in _OWN_TYPES}
+    base = SpmBase(
+        path=folder or path,
+        proto=proto,
+        added_tokens=added_tokens_of(own, read_json(folder, "added_tokens.json"), fast, tokenizer_config),
+        special_tokens=special or _special_of_proto(proto),
+        tokenizer_config=tokenizer_config,
+        post_processor=fast.get("post_processor"),
+        config=config,
+    )
+    _check_same_ids(base.path, proto, fast)
+    check_size(base)
+    return base
+
+
+_OWN_TYPES = (UNKNOWN, CONTROL)
+
+
+def _special_of_proto(proto: Any) -> dict[str, Any]:
+    spec, names = proto.trainer_spec, {p.piece for p in proto.pieces if p.type in _OWN_TYPES}
+    roles = {"unk": spec.unk_piece, "bos": spec.bos_piece, "eos": spec.eos_piece, "pad": spec.pad_piece}
+    return {f"{role}_token": name for role, name in roles.items() if name in names}
+
+
+def _check_same_ids(path: Path, proto: Any, fast: dict[str, Any]) -> None:
+    vocabulary: dict[str, int] = fast.get("model", {}).get("vocab", {})
+    if vocabulary and any(vocabulary.get(p.piece, i) != i for i, p in enumerate(proto.pieces)):
+        raise InputError(
+            f"{path}: tokenizer.json and tokenizer.model give different ids to the same pieces; "
+            "expected two forms of one tokenizer: restore both from the base's source."
+        )

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from hanlm.errors import HanLMError
 from tokenizer.base import Base
-from tokenizer.encode import Fast, SentencePiece
-from tokenizer.pieces import SPACE, has_strong
-from tokenizer.spm import without_dummy_prefix
+from tokenizer.forms import Forms
+from tokenizer.pieces import has_strong
 
 PROBE: Final = (
     "The quick brown fox jumps over the lazy dog; it's 7:45 p.m., isn't it? “Yes,” she said — quietly.",
@@ -47,6 +46,8 @@ class Verification:
     changed_lines: int = 0
     sentencepiece_fast_mismatches: int = 0
     round_trip_failures: int = 0
+    num_forms: int = 0
+    """In how many forms the tokenizer is written, which must agree."""
     num_tokens_checked: int = 0
     num_foreign_lines: int = 0
     num_texts: int = 0
@@ -84,34 +85,28 @@ class Verification:
 
 
 def verify(
-    base: Base,
-    proto: Any,
-    fast_json: dict[str, Any],
-    *,
-    foreign_lines: Sequence[str],
-    documents: Sequence[str],
-    seed: int = 0,
-    workers: int = 1,
+    base: Base, old: Forms, new: Forms, *, foreign_lines: Sequence[str], documents: Sequence[str], seed: int = 0
 ) -> Verification:
     """Check an extended tokenizer on the built-in probe, random strings, and text of the corpus.
 
     Args:
         base: What was extended.
-        proto: The extended SentencePiece model.
-        fast_json: The extended ``tokenizer.json``.
+        old: Its tokenizer.
+        new: The extended one.
         foreign_lines: Lines without Han and CJK punctuation.
         documents: Any texts.
         seed: Of the random strings.
-        workers: Threads.
     """
     result = Verification()
-    old, new, fast = SentencePiece(base.proto, workers), SentencePiece(proto, workers), Fast(fast_json)
-    pieces = [proto.pieces[i].piece for i in range(base.num_tokens, len(proto.pieces))]
-    _check_dead(result, proto, fast, pieces, base.num_tokens)
+    for token in new.dead(base.num_tokens):
+        result.dead_tokens += 1
+        result.note("dead", new.spelling(token))
+    result.num_tokens_checked = new.num_tokens - base.num_tokens
+    pieces = [new.spelling(token) for token in range(base.num_tokens, new.num_tokens, 7)]
     probe = [*PROBE, *random_strings(seed), *(" " * n + "x" for n in range(1, 40))]
     spelled = [token.content for token in base.added_tokens]
     foreign = [line for line in [*probe, *foreign_lines] if not has_strong(line)]
-    texts = [*probe, *CHINESE_PROBE, *pieces[::7], *foreign_lines, *documents]
+    texts = [*probe, *CHINESE_PROBE, *pieces, *foreign_lines, *documents]
     # A text that spells a special token follows transformers, which cuts it out; SentencePiece does not.
     texts = [text for text in texts if text and not any(token in text for token in spelled)]
     result.num_foreign_lines, result.num_texts = len(foreign), len(texts)
@@ -120,7 +115,7 @@ def verify(
         if a != b:
             result.changed_lines += 1
             result.note("changed", line)
-    _check_texts(result, old, new, fast, texts)
+    _check_texts(result, old, new, texts)
     return result
 
 
@@ -137,23 +132,15 @@ def random_strings(seed: int, count: int = 300) -> list[str]:
     return ["".join(char(*draw.choice(ranges[: 1 + i % 10])) for _ in range(1 + i % 50)) for i in range(count)]
 
 
-def _check_dead(result: Verification, proto: Any, fast: Fast, pieces: list[str], first_id: int) -> None:
-    """Every new piece must be what its own text is tokenized to, in both forms."""
-    bare = SentencePiece(without_dummy_prefix(proto), 1)
-    by_spm = bare.encode([piece.replace(SPACE, " ") for piece in pieces])
-    for i, (piece, ids) in enumerate(zip(pieces, by_spm, strict=True), first_id):
-        if ids != [i] or fast.encode_bare(piece) != [i]:
-            result.dead_tokens += 1
-            result.note("dead", piece)
-    result.num_tokens_checked = len(pieces)
-
-
-def _check_texts(result: Verification, old: SentencePiece, new: SentencePiece, fast: Fast, texts: list[str]) -> None:
-    old_ids, new_ids, fast_ids = old.encode(texts), new.encode(texts), fast.encode(texts)
-    for text, a, b, c in zip(texts, old_ids, new_ids, fast_ids, strict=True):
-        if b != c:
+def _check_texts(result: Verification, old: Forms, new: Forms, texts: list[str]) -> None:
+    old_ids, new_ids = old.encode(texts), new.encode(texts)
+    others = [(form, form.encode(texts)) for form in new.others.values()]
+    result.num_forms = 1 + len(others)
+    for i, text in enumerate(texts):
+        if any(ids[i] != new_ids[i] for _, ids in others):
             result.sentencepiece_fast_mismatches += 1
             result.note("mismatch", text)
-        if old.decode(a) == text and not (new.decode(b) == text == fast.decode(c)):
+        returned = [new.decode(new_ids[i]), *(form.decode(ids[i]) for form, ids in others)]
+        if old.decode(old_ids[i]) == text and any(again != text for again in returned):
             result.round_trip_failures += 1
             result.note("round trip", text)

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hanlm.errors import InputError
-from tokenizer.base import NORMAL, Base
+from tokenizer.base import Base
 from tokenizer.count import CorpusCount
-from tokenizer.encode import SentencePiece
+from tokenizer.forms import Forms
 from tokenizer.learn import WEIGHT_UNIT, Learned, learn
 from tokenizer.merge import compatible_merge, merge
-from tokenizer.pieces import SEPARATOR, Pieces, class_table, segments
+from tokenizer.pieces import Pieces
 from tokenizer.prior import Prior, jieba_segments
-from tokenizer.spm import extended_proto
+from tokenizer.spm import SpmBase
 
 MAX_UPWEIGHT: Final = 4.0
 """Most that a small domain's text counts beside the average."""
@@ -39,6 +39,13 @@ class Vocabulary:
     scores: list[float] | None = None
     """SentencePiece's scores of the pieces, where they do not simply continue the base's ranks."""
 
+    def on(self, base: Base, workers: int) -> Forms:
+        """Return the base's tokenizer with these pieces."""
+        if self.scores is None:
+            return base.extended(self.pieces, workers)
+        assert isinstance(base, SpmBase)
+        return base.extended(self.pieces, workers, scores=self.scores)
+
 
 def learn_vocabulary(
     base: Base, corpus: CorpusCount, pieces: Pieces, prior: Prior, num_new_tokens: int, *, exponent: float = 1.0
@@ -58,17 +65,12 @@ def learn_vocabulary(
     """
     weighted = weighted_segments(corpus.segments, exponent)
     if prior == "jieba":
-        num_chars = sum(len(segment) * weight for segment, weight in weighted.items()) // WEIGHT_UNIT
+        num_chars = sum(len(base.plain(segment)) * weight for segment, weight in weighted.items()) // WEIGHT_UNIT
         for word, weight in jieba_segments(num_chars).items():
-            weighted[word] = weighted.get(word, 0) + weight
-    learned = learn(
-        weighted,
-        pieces=pieces,
-        known_chars={p.piece for p in base.proto.pieces if p.type == NORMAL and len(p.piece) == 1},
-        base_pieces=base_pieces(base, pieces),
-        sizes=_sizes(num_new_tokens),
-        held_out=[[s for text in texts for s in segments(text, pieces)] for texts in corpus.held_out.values()],
-    )
+            for segment in base.segments(word, pieces):
+                weighted[segment] = weighted.get(segment, 0) + weight
+    held_out = [[s for text in texts for s in base.segments(text, pieces)] for texts in corpus.held_out.values()]
+    learned = learn(base.start(weighted, held_out, pieces, num_new_tokens), sizes=_sizes(num_new_tokens))
     if not learned.pieces:
         raise InputError(
             f"{base.path} already has every piece that this corpus repeats; expected a corpus with more Chinese text."
@@ -92,16 +94,6 @@ def weighted_segments(domains: Mapping[str, Mapping[str, int]], exponent: float)
     return dict(weighted)
 
 
-def base_pieces(base: Base, pieces: Pieces) -> list[str]:
-    """Return the base's longer pieces that can occur in segments and outrank every new one, best first."""
-    table, next_score = class_table(pieces), base.next_score
-    return [
-        piece
-        for piece, score in base.ranked
-        if len(piece) > 1 and score > next_score and all(table[ord(char)] != SEPARATOR for char in piece)
-    ]
-
-
 def _sizes(num_new_tokens: int) -> list[int]:
     return sorted({max(1, round(num_new_tokens * share)) for share in _CURVE_SHARES})
 
@@ -114,7 +106,7 @@ def _curve(learned: Learned, num_new_tokens: int) -> Vocabulary:
 
 
 def merge_vocabulary(
-    base: Base, corpus: CorpusCount, donor: Any, pieces: Pieces, *, compatible: bool, limit: int | None, workers: int
+    base: SpmBase, corpus: CorpusCount, donor: Any, pieces: Pieces, *, compatible: bool, limit: int | None, workers: int
 ) -> Vocabulary:
     """Return the pieces of a SentencePiece model that the base lacks, and what they save on held-out text.
 
@@ -124,8 +116,9 @@ def merge_vocabulary(
     merged = compatible_merge(base, donor) if compatible else merge(base, donor, pieces, limit)
     scores = [0.0] * len(merged.pieces) if compatible else None
     sizes = _sizes(len(merged.pieces)) if corpus.held_out else []
-    before = _counts(base.proto, corpus, workers)
-    saved = [before - _counts(extended_proto(base, merged.pieces[:n], scores), corpus, workers) for n in sizes]
+    before = _counts(base.forms(workers), corpus)
+    some = [(merged.pieces[:n], scores[:n] if scores else None) for n in sizes]
+    saved = [before - _counts(base.extended(new, workers, scores=ranks), corpus) for new, ranks in some]
     return Vocabulary(
         merged.pieces,
         sizes,
@@ -135,6 +128,5 @@ def merge_vocabulary(
     )
 
 
-def _counts(proto: Any, corpus: CorpusCount, workers: int) -> npt.NDArray[np.int64]:
-    tokenizer = SentencePiece(proto, workers)
+def _counts(tokenizer: Forms, corpus: CorpusCount) -> npt.NDArray[np.int64]:
     return np.array([tokenizer.count(texts) for texts in corpus.held_out.values()], np.int64)

@@ -8,15 +8,15 @@ from typing import Any
 from hanlm.model_folder import write_model_card
 from tokenizer.base import Base
 from tokenizer.fast import tokenizer_config
+from tokenizer.forms import Forms
 
 
-def write_tokenizer(base: Base, proto: Any, fast: dict[str, Any], folder: Path) -> None:
-    """Write ``tokenizer.model``, ``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
+def write_tokenizer(base: Base, forms: Forms, folder: Path) -> None:
+    """Write the vocabulary's files, ``tokenizer_config.json`` and ``special_tokens_map.json``.
 
     A chat template is kept. ``added_tokens.json`` is not needed: ``tokenizer.json`` holds them all.
     """
-    (folder / "tokenizer.model").write_bytes(proto.SerializeToString())
-    _write_json(folder / "tokenizer.json", fast)
+    forms.write(folder)
     _write_json(folder / "tokenizer_config.json", tokenizer_config(base))
     _write_json(folder / "special_tokens_map.json", base.special_tokens)
     template = base.path / "chat_template.jinja"

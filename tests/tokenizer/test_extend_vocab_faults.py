@@ -181,9 +181,9 @@ def test_files_that_are_no_sentencepiece_model_are_refused(text_file, tmp_path, 
     refused(config_for(tmp_path / name, text_file, tmp_path), InputError)
 
 
-def test_a_byte_level_model_folder_is_refused(model_copy, text_file, tmp_path):
+def test_a_sentencepiece_base_without_its_model_is_refused(model_copy, text_file, tmp_path):
     (model_copy / "tokenizer.model").unlink()
-    refused(config_for(model_copy, text_file, tmp_path), InputError, "no tokenizer.model", "byte-level")
+    refused(config_for(model_copy, text_file, tmp_path), InputError, "tokenizer.model beside it")
 
 
 def test_failed_verification_publishes_nothing(tiny_tokenizer_folder, text_file, tmp_path, monkeypatch):

@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hanlm.models import load_model
-from tokenizer.base import read_base
 from tokenizer.extend import ExtendConfig, extend
+from tokenizer.families import read_base
 from tokenizer.merging import last_parts
-from tokenizer.rows import new_rows, piece_parents
+from tokenizer.rows import new_rows
 from tokenizer.safetensor_files import read_rows, with_more_rows
 
 
@@ -41,7 +41,7 @@ def test_the_last_merge_gives_the_parents():
 
 def test_rows_are_means_of_their_parents_down_to_the_base(tiny_model_folder, extended_folder):
     base, new = read_base(tiny_model_folder), read_base(extended_folder)
-    parents = piece_parents(new.proto, base.num_tokens)
+    parents = new.forms().merge_parents(base.num_tokens)
     rows = matrices(extended_folder)["model.embed_tokens.weight"].numpy()
     compound = [(i, ids) for i, ids in enumerate(parents, base.num_tokens) if len(ids) == 2]
     assert len(compound) > 30

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tokenizer.learn import WEIGHT_UNIT, learn
 from tokenizer.pieces import SPACE, STRONG, class_table, segments
+from tokenizer.start import start_from_characters
 
 MODE = "han+punct+space"
 TABLE = class_table(MODE)
@@ -75,16 +76,8 @@ def test_learning_equals_the_definition_and_held_out_text_follows_exactly(counts
     base_pieces = [p for p in base_pieces if set(p) <= known]
     weighted = {segment: count * WEIGHT_UNIT for segment, count in counts.items()}
     expected, tokens = reference(weighted, known, base_pieces, 12, 6, WEIGHT_UNIT)
-    learned = learn(
-        weighted,
-        pieces=MODE,
-        known_chars=known,
-        base_pieces=base_pieces,
-        sizes=list(range(1, 13)),
-        held_out=[list(weighted)],
-        max_chars=6,
-        min_gain=WEIGHT_UNIT,
-    )
+    start = start_from_characters(weighted, [list(weighted)], MODE, known, base_pieces, 12, max_chars=6)
+    learned = learn(start, sizes=list(range(1, 13)), min_gain=WEIGHT_UNIT)
     assert learned.pieces == expected
     saved = learned.saved[: len(expected), 0].tolist()
     assert [saved[0] - s for s in saved] == [t - tokens[0] for t in tokens] if tokens else not saved
@@ -95,7 +88,7 @@ def test_the_order_of_segments_does_not_matter():
     counts = Counter(s for line in lines for s in segments(line, MODE))
     weighted = {segment: count * WEIGHT_UNIT for segment, count in counts.items()}
     runs = [
-        learn(dict(order), pieces=MODE, known_chars=(), base_pieces=(), sizes=[30], min_gain=WEIGHT_UNIT)
+        learn(start_from_characters(dict(order), [], MODE, (), (), 30), sizes=[30], min_gain=WEIGHT_UNIT)
         for order in (weighted.items(), reversed(weighted.items()), sorted(weighted.items()))
     ]
     assert len(runs[0].pieces) == 30
@@ -104,7 +97,7 @@ def test_the_order_of_segments_does_not_matter():
 
 def test_every_prefix_of_a_large_budget_is_the_result_of_a_small_one():
     weighted = {s: WEIGHT_UNIT * (i + 2) for i, s in enumerate(["中国人民", "人民生活", "中国生活", "民生"])}
-    large, small = (learn(weighted, pieces="han", known_chars="中", base_pieces=(), sizes=[n]).pieces for n in (14, 6))
+    large, small = (learn(start_from_characters(weighted, [], "han", "中", (), n), sizes=[n]).pieces for n in (14, 6))
     assert len(large) > 6
     assert large[:6] == small
 

@@ -1,6 +1,7 @@
 """``extend-vocab --method merge-spm``: the published merge id by id, and the same merge without its faults."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from hanlm.artifact import open_artifact
 from hanlm.errors import ConfigError, InputError
 from hanlm.quarantine import Quarantine
 from tokenizer import train_spm
-from tokenizer.base import read_base
 from tokenizer.count import count_corpus, parted_documents
 from tokenizer.extend import ExtendConfig, extend, plan
+from tokenizer.families import read_base
 from tokenizer.merge import DIGITS, FOREIGN, IN_BASE, UNREACHABLE, merge, read_donor
+from tokenizer.pieces import segments
 
 CHINESE = (
     "早上下了一场大雨，孩子们撑着伞，沿着河边走到学校去。",
@@ -200,7 +202,7 @@ def test_a_trained_model_never_sees_the_text_that_it_is_measured_on(chinese_file
     parted = list(parted_documents(chinese_file, Quarantine()))
     held_out = {document.text for document, is_held_out in parted if is_held_out}
     assert 0 < len(held_out) < len(parted)
-    counted = count_corpus([chinese_file], Quarantine(), "han+punct+space").held_out
+    counted = count_corpus([chinese_file], Quarantine(), partial(segments, pieces="han+punct+space")).held_out
     assert {text for texts in counted.values() for text in texts} == held_out
     learned = "\n".join(train_spm._lines([chinese_file]))
     assert not any(text in learned for text in held_out)

@@ -1,0 +1,158 @@
+"""Byte-level BPE bases (Llama-3, Qwen, SmolLM2, GPT-2, OPT, BLOOM, MiniMind): a ``tokenizer.json``."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizer.base import Base
+from tokenizer.byte_alphabet import bytes_of, readable, spelled
+from tokenizer.byte_merges import Merge, extended_merges, ranked
+from tokenizer.byte_start import start_from_bytes
+from tokenizer.encode import Fast
+from tokenizer.fast import FLAGS
+from tokenizer.forms import Encoder, Forms
+from tokenizer.merging import last_parts
+from tokenizer.pieces import Pieces, has_strong
+from tokenizer.rank_file import write_rank_file
+from tokenizer.start import Start
+
+_STRONG_LEAD = re.compile(f"[{spelled(bytes(range(0xE2, 0xEA)))}{spelled(bytes([0xEF, *range(0xF0, 0xF5)]))}]")
+"""First bytes of the characters that may be strong: a quick look before the exact one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteBase(Base):
+    """A byte-level BPE base."""
+
+    fast: dict[str, Any]
+    """The contents of ``tokenizer.json``."""
+    rank_file: str | None = None
+    """Name of the tiktoken rank file that the result brings too."""
+    pair_files: bool = False
+    """Whether the base brings ``vocab.json`` and ``merges.txt``, which older tools read."""
+
+    @property
+    def num_tokens(self) -> int:
+        ids = [*self.fast["model"]["vocab"].values(), *(token.id for token in self.added_tokens)]
+        return max(ids) + 1
+
+    @property
+    def merges(self) -> list[Merge]:
+        """The base's merges, best rank first; files write them as pairs or as one string."""
+        pairs = [m.split(" ", 1) if isinstance(m, str) else m for m in self.fast["model"]["merges"]]
+        return [(left, right) for left, right in pairs]
+
+    def segments(self, text: str, pieces: Pieces) -> list[str]:  # noqa: ARG002 (separators are found in the tokens)
+        """Return the pre-tokens with a character that new tokens must hold, in the byte alphabet."""
+        words = self._own.words(text) if has_strong(text) else []
+        return [word for word in words if _STRONG_LEAD.search(word) and has_strong(self.plain(word))]
+
+    def plain(self, segment: str) -> str:
+        return (bytes_of(segment) or b"").decode("utf-8", "replace")
+
+    def start(
+        self, segments: Mapping[str, int], held_out: Sequence[Sequence[str]], pieces: Pieces, num_new: int
+    ) -> Start:
+        vocabulary = ranked(self.fast["model"]["vocab"], self.merges)
+        index = {self.fast["model"]["vocab"][token]: i for i, token in enumerate(vocabulary)}
+
+        def encode(words: Sequence[str]) -> list[list[int]]:
+            return [[index[token] for token in ids] for ids in self._own.encode_words(words)]
+
+        return start_from_bytes(segments, held_out, pieces, vocabulary, encode, num_new)
+
+    @cached_property
+    def _own(self) -> Fast:
+        return Fast(self.fast)
+
+    def forms(self, workers: int = 1) -> "ByteForms":  # noqa: ARG002 (the library takes every core)
+        return ByteForms(self, self.fast)
+
+    def extended(self, pieces: Sequence[str], workers: int = 1) -> "ByteForms":  # noqa: ARG002 (as above)
+        model = self.fast["model"]
+        held = {token.content: token.id for token in self.added_tokens}
+        taken = {*model["vocab"].values(), *held.values()}
+        gaps = {f"<unused {i}>": i for i in range(self.num_tokens) if i not in taken}
+        new = {piece: i for i, piece in enumerate(pieces, self.num_tokens)}
+        # Added tokens stand in the vocabulary too: the library would else number them anew, after the new ones.
+        vocabulary = model["vocab"] | held | gaps | new
+        merges = extended_merges(model["vocab"], self.merges, pieces)
+        listed = [{"id": token.id, "content": token.content, **FLAGS, **token.options} for token in self.added_tokens]
+        extended = {"added_tokens": listed, "model": model | {"vocab": vocabulary, "merges": merges}}
+        return ByteForms(self, self.fast | extended)
+
+
+class ByteForms(Forms):
+    """The contents of a byte-level ``tokenizer.json``."""
+
+    def __init__(self, base: ByteBase, fast: dict[str, Any]) -> None:
+        self._base, self.fast = base, fast
+
+    @cached_property
+    def main(self) -> Fast:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return Fast(self.fast)
+
+    @property
+    def others(self) -> Mapping[str, Encoder]:
+        return {}
+
+    @cached_property
+    def _spellings(self) -> dict[int, str]:
+        return {token: spelling for spelling, token in self.fast["model"]["vocab"].items()} | {
+            token.id: token.content for token in self._base.added_tokens
+        }
+
+    @property
+    def num_tokens(self) -> int:
+        return max(self._spellings) + 1
+
+    def spelling(self, token: int) -> str:
+        data = bytes_of(self._spellings[token])
+        return self._spellings[token] if data is None else readable(data)
+
+    def dead(self, first: int) -> list[int]:
+        return [token for token in range(first, self.num_tokens) if not self._is_alive(token)]
+
+    def _is_alive(self, token: int) -> bool:
+        spelling = self._spellings[token]
+        if self.main.encode_bare(spelling) != [token]:
+            return False
+        try:
+            text = (bytes_of(spelling) or b"").decode("utf-8")
+        except UnicodeDecodeError:
+            return True  # a part of a character: only the merges can be asked
+        return self.main.words(text) != [spelling] or self.main.encode([text]) == [[token]]
+
+    def merge_parents(self, first: int) -> list[list[int]]:
+        """Return the two tokens that each is merged from by ranks, or what the base spells it with."""
+        model = self.fast["model"]
+        tokens = ranked(model["vocab"], [(left, right) for left, right in model["merges"]])
+        scores = {token: -float(rank) for rank, token in enumerate(tokens)}
+        by_base = self.spelled_by(self._base.forms(), first)
+        parents: list[list[int]] = []
+        for token, spelled_ids in zip(range(first, self.num_tokens), by_base, strict=True):
+            parts = last_parts(self._spellings[token], scores)
+            parents.append([model["vocab"][part] for part in parts] if parts else spelled_ids)
+        return parents
+
+    def spelled_by(self, base: Forms, first: int) -> list[list[int]]:
+        assert isinstance(base, ByteForms)
+        return base.main.encode_words([self._spellings[token] for token in range(first, self.num_tokens)])
+
+    def write(self, folder: Path) -> None:
+        _write(folder / "tokenizer.json", self.fast)
+        model = self.fast["model"]
+        if self._base.pair_files:
+            _write(folder / "vocab.json", model["vocab"])
+            lines = "".join(f"{left} {right}\n" for left, right in model["merges"])
+            (folder / "merges.txt").write_text("#version: 0.2\n" + lines, encoding="utf-8")
+        if self._base.rank_file:
+            write_rank_file(folder / self._base.rank_file, model["vocab"])
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

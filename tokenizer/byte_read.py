@@ -1,0 +1,78 @@
+"""A byte-level base from ``tokenizer.json`` or a rank file; other kinds are recognised and refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from hanlm.errors import InputError
+from tokenizer.base import added_tokens_of, check_size, read_json
+from tokenizer.byte_alphabet import spelled
+from tokenizer.byte_level import ByteBase
+from tokenizer.rank_file import RANK_FILE, fast_of_ranks
+
+_OTHER_KINDS: Final = {
+    "Unigram": "a Unigram tokenizer (as T5, XLM-R and XLNet have): its pieces compete by probability, so new ones "
+    "would change how old text is cut",
+    "WordPiece": "a WordPiece tokenizer (as BERT has): it takes the longest match, so new pieces would change how "
+    "old text is cut",
+    "WordLevel": "a word list, which has no parts to merge",
+}
+
+
+def byte_base_of_json(
+    path: Path, fast: dict[str, Any], folder: Path | None, config: dict[str, Any] | None, rank_file: str | None = None
+) -> ByteBase:
+    """Return the base that a ``tokenizer.json`` describes, with what stands beside it in a folder.
+
+    Raises:
+        InputError: If it is not byte-level BPE, or its parts disagree.
+    """
+    _check_kind(path, fast)
+    tokenizer_config = read_json(folder, "tokenizer_config.json")
+    special = read_json(folder, "special_tokens_map.json")
+    special = special or {k: v for k, v in tokenizer_config.items() if k.endswith("_token") and v is not None}
+    base = ByteBase(
+        path=path,
+        fast=fast,
+        added_tokens=added_tokens_of({}, read_json(folder, "added_tokens.json"), fast, tokenizer_config),
+        special_tokens=special,
+        tokenizer_config=tokenizer_config,
+        post_processor=fast.get("post_processor"),
+        config=config,
+        rank_file=rank_file,
+        pair_files=folder is not None and (folder / "merges.txt").is_file(),
+    )
+    check_size(base)
+    return base
+
+
+def byte_base_of_ranks(
+    path: Path, ranks: Mapping[bytes, int], folder: Path | None, config: dict[str, Any] | None
+) -> ByteBase:
+    """Return the base that a tiktoken rank file describes."""
+    fast, roles = fast_of_ranks(path, ranks)
+    base = byte_base_of_json(path, fast, folder, config, RANK_FILE)
+    base.special_tokens.update({role: token for role, token in roles.items() if role not in base.special_tokens})
+    return base
+
+
+def _check_kind(path: Path, fast: dict[str, Any]) -> None:
+    model = fast["model"]
+    kind = model.get("type") or ("BPE" if "merges" in model else "Unigram")
+    if kind != "BPE":
+        what = _OTHER_KINDS.get(kind, f"of kind {kind}")
+        raise InputError(f"{path} is {what}; expected BPE: pass a LLaMA-like or byte-level base.")
+    if not _is_byte_level(fast):
+        raise InputError(
+            f"{path} is a SentencePiece BPE as tokenizer.json alone; expected its tokenizer.model beside it, which "
+            "holds the ranks: fetch that from the base's source."
+        )
+    missing = [byte for byte in range(256) if spelled(bytes([byte])) not in model["vocab"]]
+    if missing or model.get("continuing_subword_prefix") or model.get("end_of_word_suffix") or model.get("dropout"):
+        why = f"it lacks {len(missing)} of the 256 bytes" if missing else "it marks parts of words, or drops merges"
+        raise InputError(f"{path} cannot be extended: {why}; expected a byte-level BPE such as GPT-2's or Llama-3's.")
+
+
+def _is_byte_level(fast: dict[str, Any]) -> bool:
+    step = fast.get("pre_tokenizer") or {}
+    return any(part.get("type") == "ByteLevel" for part in [step, *step.get("pretokenizers", [])])
