@@ -132,9 +132,10 @@ def completes(s: Any, left: Any, right: Any) -> Any:
 
 @inner_jit
 def may_join(s: Any, left: Any, right: Any) -> Any:
-    """Say whether two neighbours' concatenation may become a new piece."""
+    """Say whether two neighbours' concatenation may become a new piece; it begins where a character does."""
     return (
         s.tok_known[left]
+        and s.tok_close[left] == 0
         and s.tok_known[right]
         and s.tok_len[left] + s.tok_len[right] <= s.max_chars
         and (s.tok_strong[left] or s.tok_strong[right] or completes(s, left, right))

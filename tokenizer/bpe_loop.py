@@ -74,10 +74,12 @@ def seed_candidates(s: Any) -> Any:
         last = min(s.n[SEEDED] + _SEED_CHUNK, s.text.size - 1)
         for p in range(s.n[SEEDED], last):
             token = s.tok[p]
-            if token >= 0 and not s.tok_known[token] and s.tok_strong[token]:
+            if token < 0:
+                continue
+            if not s.tok_known[token] and s.tok_strong[token]:
                 gain = max(np.int64(s.weight[p]), np.int64(0)) * extra_bytes(s.text[p])
                 add_occurrence(s, s.tok_hash[token], p, 1, gain)
-            add_pair(s, p, token, s.tok[p + 1])
+            add_pair(s, p, token, s.tok[p + s.tok_len[token]])
         s.n[SEEDED] = last
     return DONE
 

@@ -1,6 +1,9 @@
 """Compile a function with numba, keeping the machine code on disk wherever a folder can be written."""
 
 from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -30,6 +33,15 @@ def _compiled[F: Callable[..., Any]](function: F, **options: bool) -> F:
     """
     njit: Any = numba.njit
     try:
-        return njit(cache=True, error_model="numpy", _nrt=False, **options)(function)
+        compiled = njit(cache=True, error_model="numpy", _nrt=False, **options)(function)
     except RuntimeError:
         return njit(error_model="numpy", _nrt=False, **options)(function)
+    # numba takes kept code for valid while the function's own file is unchanged, whatever becomes of what it calls.
+    compiled._cache._cache_file._source_stamp = _sources(Path(function.__code__.co_filename).parent)
+    return compiled
+
+
+@cache
+def _sources(folder: Path) -> str:
+    """Return a hash of all compiled sources of a folder."""
+    return sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("bpe_*.py")))).hexdigest()
