@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tokenizer.extend import ExtendConfig, extend
@@ -14,3 +15,9 @@ def extended_folder(tiny_model_folder: Path, chinese_file: Path, tmp_path_factor
     return extend(
         ExtendConfig(base=tiny_model_folder, corpus=(chinese_file,), num_new_tokens=300, out=out, pad_to_multiple=64)
     )
+
+
+@pytest.fixture(scope="session")
+def english_lines(english_file: Path) -> list[str]:
+    """The English documents' texts."""
+    return [orjson.loads(line)["text"] for line in english_file.read_bytes().splitlines()]

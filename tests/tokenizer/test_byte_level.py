@@ -1,0 +1,210 @@
+"""Byte-level BPE bases of every family's shape: trained here, extended, and read by the libraries that read them."""
+
+import json
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+from hanlm.errors import InputError
+from hanlm.tokenizing import load_tokenizer
+from tokenizer.byte_alphabet import bytes_of, is_strong
+from tokenizer.extend import ExtendConfig, extend
+from tokenizer.families import read_base
+from tokenizer.pieces import has_strong
+from tokenizer.rank_file import PUBLISHERS
+
+WORDS = PUBLISHERS[128_000].pattern
+
+
+def split(pattern: str) -> Any:
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), level])
+
+
+def gpt2() -> Any:
+    return pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+
+FAMILIES = {
+    "gpt2": (None, gpt2()),
+    "llama3": (None, split(WORDS)),
+    "qwen": (normalizers.NFC(), split(WORDS.replace("{1,3}", ""))),
+    "smollm": (None, pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2()])),
+    "bloom": (None, split(r" ?[^(\s|[.,!?…。，、।۔،])]+")),
+}
+
+
+def make_base(folder: Path, family: str, lines: list[str], vocab_size: int = 420) -> Path:
+    """Train a byte-level tokenizer of a family's shape and write it as transformers does."""
+    folder.mkdir()
+    normalizer, pre_tokenizer = FAMILIES[family]
+    tokenizer = Tokenizer(models.BPE(ignore_merges=family == "llama3"))
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizer, decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(lines, trainer)
+    tokenizer.add_special_tokens([AddedToken("<|end|>", special=True), AddedToken("<|pad|>", special=True)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|end|>", "pad_token": "<|pad|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def pair(request, tmp_path_factory, english_lines, chinese_file) -> tuple[Any, Any, Path]:
+    """The base and the extended tokenizer as transformers load them, and the extended folder."""
+    root = tmp_path_factory.mktemp(request.param)
+    # A little Chinese in the base's own text: it then has some characters whole, some in part, some not at all.
+    lines = [*english_lines, "的的的 我们 中文 的 我们，我们。"] * 20
+    base = make_base(root / "base", request.param, lines)
+    out = extend(ExtendConfig(base=base, corpus=(chinese_file,), num_new_tokens=250, out=root / "out"))
+    return load_tokenizer(base), load_tokenizer(out), out
+
+
+TEXTS = st.text(
+    st.one_of(
+        st.sampled_from("的一是我们不在人有他这中大来上国，。：；？！“”…《》　〇々㐀𠮷龘 é"),
+        st.sampled_from(string.printable),
+        st.characters(exclude_categories=("Cs",)),
+    )
+)
+
+
+def ids(tokenizer: Any, text: str) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False)
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=TEXTS)
+@example(text="他他他说说说的的的的的的，，，。。。")
+@example(text="  “我们” 中文\n\n  的 \t的")
+@example(text="\u4dc0\u4dff\u4dbf\u3012\uff11䷀")
+def test_text_without_chinese_keeps_its_ids_and_all_text_comes_back(pair, text):
+    base, new, _ = pair
+    if "<|" in text:
+        return
+    if not has_strong(text):
+        assert ids(base, text) == ids(new, text)
+    if base.decode(ids(base, text)) == text:
+        assert new.decode(ids(new, text)) == text
+
+
+def test_every_new_token_can_be_produced_and_is_chinese(pair):
+    base, new, out = pair
+    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    assert report["num_new_tokens"] > 150
+    assert len(new) == len(base) + report["num_new_tokens"]
+    whole = 0
+    for i, piece in enumerate(report["new_pieces"], len(base)):
+        data = bytes_of(piece)
+        assert data is not None
+        assert is_strong(data)
+        text = data.decode("utf-8", "ignore")
+        if text.encode() == data:
+            assert ids(new, text) == [i]
+            whole += 1
+    assert whole > 100
+
+
+def test_special_tokens_keep_their_ids(pair):
+    base, new, _ = pair
+    for token in ("<|end|>", "<|pad|>"):
+        assert new.convert_tokens_to_ids(token) == base.convert_tokens_to_ids(token)
+        assert ids(new, f"我{token}们")[-1] != new.convert_tokens_to_ids(token)
+        assert new.convert_tokens_to_ids(token) in ids(new, f"我{token}们")
+
+
+def test_the_size_curve_is_what_the_written_tokenizer_saves(pair):
+    *_, out = pair
+    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    end = report["size_curve"][-1]["tokens_per_char"]
+    assert end
+    for domain, value in end.items():
+        assert value == pytest.approx(report["tokens_per_char"][domain]["extended"], abs=1e-3)
+        assert value < report["tokens_per_char"][domain]["base"]
+
+
+def test_an_extended_base_can_be_extended_again(pair, tmp_path, chinese_file):
+    _, new, out = pair
+    again = extend(
+        ExtendConfig(base=out, corpus=(chinese_file,), num_new_tokens=40, prior="none", out=tmp_path / "again")
+    )
+    twice = load_tokenizer(again)
+    assert len(twice) == len(new) + 40
+    assert ids(twice, "The river runs past the old mill.") == ids(new, "The river runs past the old mill.")
+
+
+def test_a_gpt2_model_gets_rows_and_its_older_files_say_the_same(tmp_path, english_lines, chinese_file):
+    base = make_base(tmp_path / "base", "gpt2", english_lines * 20)
+    written = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    (base / "vocab.json").write_text(json.dumps(written["vocab"]), encoding="utf-8")
+    (base / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(m) for m in written["merges"]), "utf-8")
+    size = len(load_tokenizer(base))
+    config = GPT2Config(vocab_size=size, n_embd=16, n_layer=1, n_head=2, n_positions=64)
+    GPT2LMHeadModel(config).save_pretrained(base)
+    out = extend(ExtendConfig(base=base, corpus=(chinese_file,), num_new_tokens=60, out=tmp_path / "out"))
+    model = AutoModelForCausalLM.from_pretrained(out)
+    assert model.transformer.wte.weight.shape[0] == size + 60
+    old = AutoModelForCausalLM.from_pretrained(base)
+    assert torch.equal(model.transformer.wte.weight[:size], old.transformer.wte.weight)
+    fast = AutoTokenizer.from_pretrained(out)
+    older = Tokenizer(models.BPE.from_file(str(out / "vocab.json"), str(out / "merges.txt")))
+    older.pre_tokenizer = gpt2()
+    for text in ("他打开信，读了两遍。", "The mill, 1592 trees", "早上 下雨\n孩子们"):
+        assert older.encode(text).ids == ids(fast, text)
+
+
+@pytest.mark.parametrize(
+    ("data", "strong"),
+    [
+        ("中".encode(), True),
+        ("，".encode(), True),
+        ("的a".encode(), True),
+        (b"\xe4\xb8", True),  # U+4E00 to U+4E3F
+        (b"\xe5", True),  # every character from U+5000 to U+5FFF is Han
+        (b"\xe4", False),  # U+4DC0, a hexagram, begins so
+        (b"\xe4\xb7", False),
+        (b"\xef\xbc", False),  # full-width digits and letters
+        (b"\xe3\x81", False),  # kana
+        (b"\xad\x90", False),
+        (b"\xb8\xad\xe5", True),
+        (b"abc", False),
+    ],
+)
+def test_bytes_are_chinese_only_where_nothing_else_is_spelled_so(data: bytes, strong: bool):
+    assert is_strong(data) is strong
+
+
+def test_a_unigram_or_wordpiece_tokenizer_is_refused_by_name(tmp_path, chinese_file):
+    unigram = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0)], unk_id=0))
+    unigram.save(str(tmp_path / "unigram.json"))
+    wordpiece = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    wordpiece.save(str(tmp_path / "wordpiece.json"))
+    config = {"corpus": (chinese_file,), "num_new_tokens": 9, "out": tmp_path / "out"}
+    bytes_only = make_base(tmp_path / "b", "gpt2", ["x y"] * 9)
+    for change, word in (
+        ({"base": tmp_path / "unigram.json"}, "Unigram"),
+        ({"base": tmp_path / "wordpiece.json"}, "WordPiece"),
+        ({"base": bytes_only, "method": "merge-spm"}, "merge-spm"),
+    ):
+        with pytest.raises(InputError, match=word):
+            extend(ExtendConfig(**config, **change))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_base_without_all_bytes_is_refused(tmp_path, chinese_file):
+    tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1}, []))
+    tokenizer.pre_tokenizer = gpt2()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(InputError, match="256 bytes"):
+        read_base(tmp_path / "tokenizer.json")
