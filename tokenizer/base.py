@@ -2,10 +2,10 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hanlm.errors import InputError
 from tokenizer.forms import Forms
@@ -55,6 +55,14 @@ class Base(ABC):
         self, segments: Mapping[str, int], held_out: Sequence[Sequence[str]], pieces: Pieces, num_new: int
     ) -> Start:
         """Return where learning begins: weighted segments, and those that are measured on, in the base's tokens."""
+
+    @abstractmethod
+    def parts(self) -> dict[int, set[int]]:
+        """Return, for each token that merges make and that may be dropped, the tokens it is made from by any merge."""
+
+    @abstractmethod
+    def without(self, dropped: Collection[int]) -> Self:
+        """Return the base without some of its tokens; those that stay move up and keep their order."""
 
     @abstractmethod
     def forms(self, workers: int = 1) -> Forms:

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tokenizer.forms import Encoder, Forms
 from tokenizer.merging import last_parts
 from tokenizer.pieces import Pieces, has_strong
 from tokenizer.rank_file import write_rank_file
+from tokenizer.renumber import new_ids, renumbered
 from tokenizer.start import Start
 
 _STRONG_LEAD = re.compile(f"[{spelled(bytes(range(0xE2, 0xEA)))}{spelled(bytes([0xEF, *range(0xF0, 0xF5)]))}]")
@@ -68,6 +69,24 @@ class ByteBase(Base):
     @cached_property
     def _own(self) -> Fast:
         return Fast(self.fast)
+
+    def parts(self) -> dict[int, set[int]]:
+        vocabulary = self.fast["model"]["vocab"]
+        added = {token.id for token in self.added_tokens}
+        parts: dict[int, set[int]] = {}
+        for left, right in self.merges:
+            if (token := vocabulary[left + right]) not in added:
+                parts.setdefault(token, set()).update((vocabulary[left], vocabulary[right]))
+        return parts
+
+    def without(self, dropped: Collection[int]) -> "ByteBase":
+        new_id, model = new_ids(self.num_tokens, dropped), self.fast["model"]
+        vocabulary = {token: new_id[i] for token, i in model["vocab"].items() if i in new_id}
+        merges = [[a, b] for a, b in self.merges if a + b in vocabulary and a in vocabulary and b in vocabulary]
+        changed = renumbered(self, new_id)
+        listed = [entry | {"id": new_id[entry["id"]]} for entry in self.fast["added_tokens"]]
+        parts = {"model": model | {"vocab": vocabulary, "merges": merges}, "added_tokens": listed}
+        return replace(self, fast=self.fast | parts | {"post_processor": changed["post_processor"]}, **changed)
 
     def forms(self, workers: int = 1) -> "ByteForms":  # noqa: ARG002 (the library takes every core)
         return ByteForms(self, self.fast)

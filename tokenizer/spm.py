@@ -1,8 +1,8 @@
 """SentencePiece BPE bases (LLaMA-1/2, Mistral, Yi, Baichuan-like): a ``tokenizer.model`` and its ``tokenizer.json``."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from tokenizer.forms import Encoder, Forms
 from tokenizer.merging import last_parts
 from tokenizer.pieces import SEPARATOR, SPACE, Pieces, class_table, segments
 from tokenizer.proto import BYTE, CONTROL, NORMAL, UNKNOWN, read_proto
+from tokenizer.renumber import new_ids, renumbered
 from tokenizer.spm_proto import extended_proto, without_dummy_prefix
 from tokenizer.start import Start, start_from_characters
 
@@ -56,6 +57,22 @@ class SpmBase(Base):
         known = {p.piece for p in self.proto.pieces if p.type == NORMAL and len(p.piece) == 1}
         return start_from_characters(segments, held_out, pieces, known, self._longer_pieces(pieces), num_new)
 
+    def parts(self) -> dict[int, set[int]]:
+        ids = {p.piece: i for i, p in enumerate(self.proto.pieces) if p.type == NORMAL}
+        added = {token.id for token in self.added_tokens}
+        return {i: set(_parts(piece, ids)) for piece, i in ids.items() if i not in added}
+
+    def without(self, dropped: Collection[int]) -> "SpmBase":
+        new_id = new_ids(self.num_tokens, dropped)
+        proto = type(self.proto)()
+        proto.CopyFrom(self.proto)
+        del proto.pieces[:]
+        proto.pieces.extend(p for i, p in enumerate(self.proto.pieces) if i in new_id)
+        for role in ("unk_id", "bos_id", "eos_id", "pad_id"):
+            setattr(proto.trainer_spec, role, new_id.get(getattr(proto.trainer_spec, role), -1))
+        proto.trainer_spec.vocab_size = len(proto.pieces)
+        return replace(self, proto=proto, **renumbered(self, new_id))
+
     def forms(self, workers: int = 1) -> "SpmForms":
         return SpmForms(self, self.proto, workers)
 
@@ -78,6 +95,14 @@ class SpmBase(Base):
             for piece, score in self.ranked
             if len(piece) > 1 and score > next_score and all(table[ord(char)] != SEPARATOR for char in piece)
         ]
+
+
+def _parts(piece: str, ids: Mapping[str, int]) -> Iterator[int]:
+    """Yield the pieces that any merge makes a piece from; SentencePiece merges characters that are no pieces too."""
+    for cut in range(1, len(piece)):
+        halves = (piece[:cut], piece[cut:])
+        if all(half in ids or len(half) == 1 for half in halves):
+            yield from (ids[half] for half in halves if half in ids)
 
 
 class SpmForms(Forms):

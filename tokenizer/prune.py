@@ -1,0 +1,63 @@
+"""Which tokens of a base a corpus can do without: never used, and no part of a token that stays.
+
+Every text of the corpus is then tokenized as before: what merging makes on the way either remains to the end, and was
+used, or becomes a part of something that does. So nothing that is dropped was ever made, and no merge is missed.
+"""
+
+import heapq
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import batched, chain
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hanlm.quarantine import Quarantine
+from hanlm.records import read_documents
+from tokenizer.forms import Encoder
+
+_BATCH_DOCUMENTS = 256
+
+
+def count_usage(
+    tokenizer: Encoder, num_tokens: int, paths: Sequence[Path], quarantine: Quarantine
+) -> npt.NDArray[np.int64]:
+    """Return how often each token stands in the texts, all of a corpus's documents, held-out ones too."""
+    usage = np.zeros(num_tokens, np.int64)
+    for texts in batched(_texts(paths, quarantine), _BATCH_DOCUMENTS):
+        ids = np.fromiter(chain.from_iterable(tokenizer.encode(texts)), np.int64)
+        usage += np.bincount(ids, minlength=num_tokens)
+    return usage
+
+
+def _texts(paths: Sequence[Path], quarantine: Quarantine) -> Iterator[str]:
+    # Whole documents: a token may span what lines would cut, such as a blank line and an indent.
+    for document in read_documents(paths, quarantine):
+        yield document.text
+
+
+def droppable(unused: Collection[int], parts: Mapping[int, Collection[int]], limit: int | None = None) -> set[int]:
+    """Return the tokens to drop: of the unused ones those that no remaining token is put together from.
+
+    Args:
+        unused: Tokens that may go if nothing needs them.
+        parts: Token -> the tokens that a merge makes it from, by any of its merges.
+        limit: The most to drop; those of the worst rank (the largest id) go first.
+    """
+    needed_by = dict.fromkeys(unused, 0)
+    for some in parts.values():
+        for part in some:
+            if part in needed_by:
+                needed_by[part] += 1
+    leaves = [-token for token, count in needed_by.items() if count == 0]
+    heapq.heapify(leaves)
+    dropped: set[int] = set()
+    while leaves and (limit is None or len(dropped) < limit):
+        token = -heapq.heappop(leaves)
+        dropped.add(token)
+        for part in parts.get(token, ()):
+            if part in needed_by:
+                needed_by[part] -= 1
+                if needed_by[part] == 0:
+                    heapq.heappush(leaves, -part)
+    return dropped
