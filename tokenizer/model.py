@@ -82,19 +82,20 @@ def write_model(base: Base, folder: Path, parents: Sequence[Sequence[int]], mult
             with_more_rows(path, folder / path.name, extra, keep_rows=base.num_tokens)
         else:
             shutil.copyfile(path, folder / path.name)
-    _copy_other_files(base, folder)
+    copy_other_files(base, folder)
     _write_json(folder / "config.json", base.config | {"vocab_size": num_padded})
-    _write_index(base, folder)
+    write_index(base, folder)
     return num_padded
 
 
-def _copy_other_files(base: Base, folder: Path) -> None:
+def copy_other_files(base: Base, folder: Path) -> None:
+    """Copy whatever belongs neither to the tokenizer nor to the weights."""
     for path in sorted(base.path.iterdir()):
         if path.is_file() and path.name not in (*_OWN, *_TOKENIZER) and not path.name.endswith(_NOT_COPIED):
             shutil.copyfile(path, folder / path.name)
 
 
-def _write_index(base: Base, folder: Path) -> None:
+def write_index(base: Base, folder: Path) -> None:
     """Write the index of a sharded model with its new total size."""
     if not (base.path / INDEX).is_file():
         return

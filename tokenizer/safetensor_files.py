@@ -76,12 +76,13 @@ def with_more_rows(source: Path, target: Path, extra: Mapping[str, npt.NDArray[n
         new.write(struct.pack("<Q", len(text)) + text)
         for name in names:
             old.seek(start + header[name]["data_offsets"][0])
-            _copy(old, new, kept[name])
+            copy_bytes(old, new, kept[name])
             if name in extra:
                 new.write(_encode(extra[name], header[name]["dtype"]))
 
 
-def _copy(old: BinaryIO, new: BinaryIO, size: int) -> None:
+def copy_bytes(old: BinaryIO, new: BinaryIO, size: int) -> None:
+    """Copy the next ``size`` bytes."""
     while size:
         chunk = old.read(min(size, _CHUNK_BYTES))
         new.write(chunk)
