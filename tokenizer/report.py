@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hanlm.page import Card, Page
+from tokenizer.advice import Advice
+from tokenizer.advice_page import advice_section
 from tokenizer.base import Base
 from tokenizer.count import CorpusCount
 from tokenizer.forms import Forms
@@ -37,6 +39,8 @@ class Result:
     verification: Verification
     measure: Measure | None
     """None where no text was given to measure on."""
+    advice: Advice | None
+    """None where the pieces were merged from another model."""
     num_requested: int | None
     """None where all that fit were asked for."""
     num_rows: int | None
@@ -64,6 +68,7 @@ def report_keys(result: Result) -> dict[str, Any]:
         "tokens_per_char_overall": measure.overall.ratios() if measure else {},
         "measured_on": result.corpus.measured_on or "nothing: no corpus was given",
         "size_curve": measure.size_curve if measure else [],
+        "advice": result.advice.as_report() if result.advice else None,
         "num_documents": result.corpus.num_documents,
         "quarantined": dict(result.quarantined),
         "new_pieces": result.vocabulary.pieces,
@@ -81,6 +86,8 @@ def report_page(result: Result) -> Page:
     _summary(page, result)
     if result.measure is not None:
         _measured(page, result.measure, result.corpus.measured_on)
+    if result.advice is not None:
+        advice_section(page, result.advice, len(result.vocabulary.pieces))
     page.section("Sample sentences")
     for sample in SAMPLES:
         page.pieces("base", _pieces(result.old, sample))
