@@ -7,6 +7,7 @@ from pathlib import Path
 from hanlm.counts import by_reason
 from hanlm.errors import InputError
 from hanlm.log import say
+from hanlm.model_folder import num_base_tokens
 from hanlm.publish import Draft
 from hanlm.quarantine import kept_quarantine
 from hanlm.tokenizing import tokenizer_hash
@@ -34,6 +35,9 @@ def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
         advised_shape(base, config.advise_for)  # refuses a model whose costs are not known, likewise
     if base.config is not None:
         vocabulary_matrices(base)  # refuses a base without usable matrices before the long part
+    num_original = num_base_tokens(base.path)
+    if num_original is not None:
+        say(f"{base.path} was extended before: it had {num_original:,} tokens then, and has {base.num_tokens:,} now")
     segments = partial(base.segments, pieces=config.pieces)
     with kept_quarantine(draft) as quarantine:
         corpus = count_corpus(config.corpus, quarantine, segments) if config.corpus else CorpusCount()
@@ -56,6 +60,7 @@ def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
         advice=advice,
         num_requested=len(vocabulary.pieces) if config.num_new_tokens == "auto" else config.num_new_tokens,
         num_rows=num_rows,
+        num_original=num_original,
         quarantined=dict(quarantine.counts),
     )
     write_report(draft.folder, result)

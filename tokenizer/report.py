@@ -45,6 +45,8 @@ class Result:
     """None where all that fit were asked for."""
     num_rows: int | None
     """Rows of the model's vocabulary matrices, padding included; None without a model."""
+    num_original: int | None
+    """Tokens before the base was extended for the first time; None where it never was."""
     quarantined: Mapping[str, int]
 
 
@@ -60,6 +62,7 @@ def report_keys(result: Result) -> dict[str, Any]:
     measure = result.measure
     return {
         "num_base_tokens": result.base.num_tokens,
+        "num_original_tokens": result.num_original,
         "num_new_tokens": len(result.vocabulary.pieces),
         "num_requested_tokens": result.num_requested,
         "num_rows": result.num_rows,
@@ -110,6 +113,11 @@ def _summary(page: Page, result: Result) -> None:
             Card(label="Text is shorter by", value=f"{1 - ratios['extended'] / ratios['base']:.0%}", tone="good"),
         ]
     page.cards(cards)
+    if result.num_original is not None:
+        page.paragraph(
+            f"The base was extended before: it had {result.num_original:,} tokens at first, and "
+            f"{result.base.num_tokens:,} before this time. What is called base here is what it was before this time."
+        )
     if result.num_requested is not None and found < result.num_requested:
         why = "could be used" if result.vocabulary.left_out else "would save at least two tokens on the corpus"
         page.paragraph(f"{result.num_requested:,} tokens were asked for; only {found:,} pieces {why}.")
