@@ -24,7 +24,7 @@ MAX_RARE_SHARE: Final = 0.2
 TEXT_CHARS: Final = 2000
 """Length of the text that attention is reckoned on: a page. Attention is 2% of a 7B model's operations there."""
 
-MAX_NEW_TOKENS: Final = 50_000
+MAX_ADVISED: Final = 50_000
 """Largest size that ``auto`` looks at; LLaMA's vocabulary and as many Chinese tokens are less than Llama-3's."""
 
 _MAX_LISTED = 40
@@ -102,7 +102,13 @@ class Advice:
             f"{self.base.tokens_per_char_overall:.3f}; training {self.shape.name} on it costs {training:.0%} of what "
             f"it costs with the base, and generating it {inference:.0%}."
         ]
-        if self.by_cost.num_new_tokens > best.num_new_tokens:
+        if best.rare_share > MAX_RARE_SHARE:
+            sentences.append(
+                "This corpus is too small to judge by: even at this size, the smallest that was looked at, "
+                f"{best.rare_share:.0%} of the new tokens occur fewer than {MIN_OCCURRENCES} times in it, too seldom to "
+                "be learned from it. With more text more tokens could be right."
+            )
+        elif self.by_cost.num_new_tokens > best.num_new_tokens:
             cheaper, _ = self.relative(self.by_cost)
             sentences.append(
                 f"By costs alone {self.by_cost.num_new_tokens:,} would be right (training at {cheaper:.0%}), but "

@@ -11,7 +11,7 @@ from hanlm.model_folder import num_base_tokens
 from hanlm.publish import Draft
 from hanlm.quarantine import kept_quarantine
 from hanlm.tokenizing import tokenizer_hash
-from tokenizer.advice import MAX_NEW_TOKENS, Advice, advise
+from tokenizer.advice import MAX_ADVISED, Advice, advise
 from tokenizer.base import Base
 from tokenizer.cost import advised_shape
 from tokenizer.count import CorpusCount, count_corpus
@@ -72,7 +72,7 @@ def _choose(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int)
     if config.method == "merge-spm":
         return _merge(config, base, corpus, workers), None
     assert config.num_new_tokens is not None
-    most = MAX_NEW_TOKENS if config.num_new_tokens == "auto" else config.num_new_tokens
+    most = MAX_ADVISED if config.num_new_tokens == "auto" else config.num_new_tokens
     vocabulary = learn_vocabulary(base, corpus, config.pieces, config.prior, most, exponent=config.domain_exponent)
     found = len(vocabulary.pieces)
     advice = _advise(config, base, corpus, vocabulary, exhausted=found < most, workers=workers)

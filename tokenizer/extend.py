@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from hanlm.errors import ConfigError
 from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED
 from hanlm.records import list_files
+
+MAX_NEW_TOKENS: Final = 1_000_000
+"""More is a slip of the hand: four times the largest vocabularies there are."""
 
 type Method = Literal["continued-bpe", "merge-spm"]
 
@@ -58,8 +61,10 @@ class ExtendConfig:
     """Replace a finished result."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_new_tokens, int) and self.num_new_tokens < 1:
-            raise ConfigError(f"expected --num-new-tokens of at least 1 or auto, got {self.num_new_tokens}.")
+        if isinstance(self.num_new_tokens, int) and not 1 <= self.num_new_tokens <= MAX_NEW_TOKENS:
+            raise ConfigError(
+                f"expected --num-new-tokens between 1 and {MAX_NEW_TOKENS:,}, or auto; got {self.num_new_tokens:,}."
+            )
         if self.num_new_tokens == "auto" and self.method == "merge-spm":
             raise ConfigError(
                 "--num-new-tokens auto needs --method continued-bpe, one run of which gives every size; expected a "
@@ -113,10 +118,10 @@ def plan(config: ExtendConfig) -> list[str]:
 
 
 def _most(config: ExtendConfig) -> str:
-    from tokenizer.advice import MAX_NEW_TOKENS
+    from tokenizer.advice import MAX_ADVISED
 
     if config.num_new_tokens == "auto":
-        return f"as many as the advisor recommends, at most {MAX_NEW_TOKENS},"
+        return f"as many as the advisor recommends, at most {MAX_ADVISED},"
     return f"up to {config.num_new_tokens}" if config.num_new_tokens else "all that fit"
 
 

@@ -141,6 +141,14 @@ def test_the_corpus_bounds_the_recommendation_and_the_reason_is_told(learned):
     assert enough.recommended.num_new_tokens > advice.recommended.num_new_tokens
 
 
+def test_a_corpus_too_small_for_any_size_is_called_so(learned):
+    base, corpus, vocabulary = learned
+    few = replace(corpus, segments={d: dict.fromkeys(list(f)[:50], 1) for d, f in corpus.segments.items()})
+    advice = advise(base, few, vocabulary, replace(LLAMA_2_7B, num_rows=base.num_tokens))
+    assert advice.recommended is advice.sizes[0]
+    assert "too small to judge by" in " ".join(advice.explanation())
+
+
 def auto(base: Path, corpus: Path, out: Path, **changes: object) -> dict:
     config = ExtendConfig(base=base, corpus=(corpus,), num_new_tokens="auto", out=out, prior="none")
     return json.loads((extend(replace(config, **changes)) / "vocab_report.json").read_text(encoding="utf-8"))
