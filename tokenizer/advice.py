@@ -105,8 +105,8 @@ class Advice:
         if best.rare_share > MAX_RARE_SHARE:
             sentences.append(
                 "This corpus is too small to judge by: even at this size, the smallest that was looked at, "
-                f"{best.rare_share:.0%} of the new tokens occur fewer than {MIN_OCCURRENCES} times in it, too seldom to "
-                "be learned from it. With more text more tokens could be right."
+                f"{best.rare_share:.0%} of the new tokens occur fewer than {MIN_OCCURRENCES} times in it, too seldom "
+                "to be learned from it. With more text more tokens could be right."
             )
         elif self.by_cost.num_new_tokens > best.num_new_tokens:
             cheaper, _ = self.relative(self.by_cost)
