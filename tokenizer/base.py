@@ -1,26 +1,18 @@
 """What is to be extended: a vocabulary of some family, its added tokens and, for a model folder, its configuration."""
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from hanlm.errors import InputError
+from tokenizer.added_tokens import AddedToken
 from tokenizer.forms import Forms
 from tokenizer.pieces import Pieces
 from tokenizer.start import Start
-
-
-@dataclass(frozen=True, slots=True)
-class AddedToken:
-    """A token outside the learned vocabulary: it is cut out of the text before anything else."""
-
-    id: int
-    content: str
-    options: Mapping[str, bool] = field(default_factory=dict[str, bool])
-    """``special``, ``lstrip``, ``rstrip``, ``normalized``, ``single_word``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +28,25 @@ class Base(ABC):
     post_processor: dict[str, Any] | None
     config: dict[str, Any] | None
     """The model's ``config.json``; None where there is only a tokenizer."""
+    cut: re.Pattern[str] | None = None
+    """Matches the added tokens that hold Chinese."""
 
     @property
     @abstractmethod
     def num_tokens(self) -> int:
         """The ids in use, added tokens among them."""
 
-    @abstractmethod
     def segments(self, text: str, pieces: Pieces) -> list[str]:
-        """Return the strings of a text inside which new pieces may be formed, as the vocabulary spells them."""
+        """Return the strings of a text inside which new pieces may be formed, as the vocabulary spells them.
+
+        No piece reaches into an added token, and none is equal to one: it could never be produced.
+        """
+        parts = [text] if self.cut is None else self.cut.split(text)
+        return [segment for part in parts for segment in self._segments(part, pieces)]
+
+    @abstractmethod
+    def _segments(self, text: str, pieces: Pieces) -> list[str]:
+        """Return the segments of a text that holds no added token."""
 
     @abstractmethod
     def plain(self, segment: str) -> str:
@@ -71,27 +73,6 @@ class Base(ABC):
     @abstractmethod
     def extended(self, pieces: Sequence[str], workers: int = 1) -> Forms:
         """Return the tokenizer with new pieces, in order of id, ranked after the base's."""
-
-
-def added_tokens_of(
-    known: Mapping[int, AddedToken], listed: dict[str, Any], fast: dict[str, Any], tokenizer_config: dict[str, Any]
-) -> list[AddedToken]:
-    """Collect added tokens from wherever a base keeps them, in order of id.
-
-    Args:
-        known: Those of the vocabulary itself.
-        listed: ``added_tokens.json``.
-        fast: ``tokenizer.json``, which is right where the files differ in a token's options.
-        tokenizer_config: ``tokenizer_config.json``.
-    """
-    found = dict(known)
-    found |= {i: AddedToken(i, content, {"special": True}) for content, i in listed.items()}
-    decoder = tokenizer_config.get("added_tokens_decoder", {})
-    entries = [{"id": int(i), **entry} for i, entry in decoder.items()] + fast.get("added_tokens", [])
-    for entry in entries:
-        options = {k: v for k, v in entry.items() if isinstance(v, bool)}
-        found[entry["id"]] = AddedToken(entry["id"], entry["content"], options)
-    return [found[i] for i in sorted(found)]
 
 
 def check_size(base: Base) -> None:

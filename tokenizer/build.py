@@ -7,10 +7,13 @@ from pathlib import Path
 from hanlm.counts import by_reason
 from hanlm.errors import InputError
 from hanlm.log import say
+from hanlm.model_folder import num_base_tokens
 from hanlm.publish import Draft
 from hanlm.quarantine import kept_quarantine
 from hanlm.tokenizing import tokenizer_hash
+from tokenizer.advice import MAX_ADVISED, Advice, advise
 from tokenizer.base import Base
+from tokenizer.cost import advised_shape
 from tokenizer.count import CorpusCount, count_corpus
 from tokenizer.extend import ExtendConfig
 from tokenizer.forms import Forms
@@ -28,15 +31,20 @@ from tokenizer.write import write_card, write_tokenizer
 def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
     """Write the extended tokenizer, the model with more rows, and the report into the draft's folder."""
     workers = config.workers or os.cpu_count() or 1
+    if config.num_new_tokens == "auto":
+        advised_shape(base, config.advise_for)  # refuses a model whose costs are not known, likewise
     if base.config is not None:
         vocabulary_matrices(base)  # refuses a base without usable matrices before the long part
+    num_original = num_base_tokens(base.path)
+    if num_original is not None:
+        say(f"{base.path} was extended before: it had {num_original:,} tokens then, and has {base.num_tokens:,} now")
     segments = partial(base.segments, pieces=config.pieces)
     with kept_quarantine(draft) as quarantine:
         corpus = count_corpus(config.corpus, quarantine, segments) if config.corpus else CorpusCount()
         quarantine.check(config.max_quarantined)
     if config.corpus:
         say(f"counted {corpus.num_distinct} distinct segments in {corpus.num_documents} documents")
-    vocabulary = _choose(config, base, corpus, workers)
+    vocabulary, advice = _choose(config, base, corpus, workers)
     old, new = base.forms(workers), vocabulary.on(base, workers)
     verification = _verify(config, base, old, new, corpus)
     write_tokenizer(base, new, draft.folder)
@@ -49,8 +57,10 @@ def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
         vocabulary=vocabulary,
         verification=verification,
         measure=measure(old, new, corpus, vocabulary),
-        num_requested=config.num_new_tokens,
+        advice=advice,
+        num_requested=len(vocabulary.pieces) if config.num_new_tokens == "auto" else config.num_new_tokens,
         num_rows=num_rows,
+        num_original=num_original,
         quarantined=dict(quarantine.counts),
     )
     write_report(draft.folder, result)
@@ -58,16 +68,35 @@ def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
     draft.record(counts={"documents_in": corpus.num_documents, "quarantined": result.quarantined})
 
 
-def _choose(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) -> Vocabulary:
+def _choose(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) -> tuple[Vocabulary, Advice | None]:
     if config.method == "merge-spm":
-        return _merge(config, base, corpus, workers)
+        return _merge(config, base, corpus, workers), None
     assert config.num_new_tokens is not None
-    vocabulary = learn_vocabulary(
-        base, corpus, config.pieces, config.prior, config.num_new_tokens, exponent=config.domain_exponent
-    )
-    if (found := len(vocabulary.pieces)) < config.num_new_tokens:
+    most = MAX_ADVISED if config.num_new_tokens == "auto" else config.num_new_tokens
+    vocabulary = learn_vocabulary(base, corpus, config.pieces, config.prior, most, exponent=config.domain_exponent)
+    found = len(vocabulary.pieces)
+    advice = _advise(config, base, corpus, vocabulary, exhausted=found < most, workers=workers)
+    if config.num_new_tokens == "auto":
+        assert advice is not None
+        say(" ".join(advice.explanation()))
+        return vocabulary.cut(advice.recommended.num_new_tokens), advice
+    if found < config.num_new_tokens:
         say(f"the corpus holds only {found} pieces worth adding, fewer than the {config.num_new_tokens} asked for")
-    return vocabulary
+    return vocabulary.cut(found), advice
+
+
+def _advise(
+    config: ExtendConfig, base: Base, corpus: CorpusCount, vocabulary: Vocabulary, *, exhausted: bool, workers: int
+) -> Advice | None:
+    """Return the advice; None where a number was given and the model is of a kind whose costs are not known."""
+    try:
+        shape = advised_shape(base, config.advise_for)
+    except InputError as error:
+        if config.num_new_tokens == "auto" or config.advise_for is not None:
+            raise
+        say(f"no advice on the size: {error}")
+        return None
+    return advise(base, corpus, vocabulary, shape, exhausted=exhausted, workers=workers)
 
 
 def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) -> Vocabulary:
@@ -79,7 +108,7 @@ def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) 
     if config.spm is not None:
         donor = read_donor(config.spm)
     else:
-        assert config.num_new_tokens is not None
+        assert isinstance(config.num_new_tokens, int)
         donor = train_spm(config.corpus, config.spm_type, config.num_new_tokens, seed=config.seed, workers=workers)
     vocabulary = merge_vocabulary(
         base,
@@ -87,7 +116,7 @@ def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) 
         donor,
         config.pieces,
         compatible=config.compatible,
-        limit=config.num_new_tokens,
+        limit=None if config.num_new_tokens == "auto" else config.num_new_tokens,
         workers=workers,
     )
     left = by_reason({reason: len(pieces) for reason, pieces in vocabulary.left_out.items()})

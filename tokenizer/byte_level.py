@@ -47,7 +47,7 @@ class ByteBase(Base):
         pairs = [m.split(" ", 1) if isinstance(m, str) else m for m in self.fast["model"]["merges"]]
         return [(left, right) for left, right in pairs]
 
-    def segments(self, text: str, pieces: Pieces) -> list[str]:  # noqa: ARG002 (separators are found in the tokens)
+    def _segments(self, text: str, pieces: Pieces) -> list[str]:  # noqa: ARG002 (separators are found in the tokens)
         """Return the pre-tokens with a character that new tokens must hold, in the byte alphabet."""
         words = self._own.words(text) if has_strong(text) else []
         return [word for word in words if _STRONG_LEAD.search(word) and has_strong(self.plain(word))]

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
-from tokenizer.base import added_tokens_of, check_size, read_json
+from tokenizer.added_tokens import added_tokens_of, cut_pattern, special_tokens_of
+from tokenizer.base import check_size, read_json
 from tokenizer.byte_alphabet import spelled
 from tokenizer.byte_level import ByteBase
 from tokenizer.rank_file import RANK_FILE, fast_of_ranks
@@ -29,17 +30,24 @@ def byte_base_of_json(
     """
     _check_kind(path, fast)
     tokenizer_config = read_json(folder, "tokenizer_config.json")
-    special = read_json(folder, "special_tokens_map.json")
-    special = special or {k: v for k, v in tokenizer_config.items() if k.endswith("_token") and v is not None}
+    listed, ids = read_json(folder, "added_tokens.json"), fast["model"]["vocab"]
+    added = added_tokens_of(path, ids, {}, listed=listed, fast=fast, tokenizer_config=tokenizer_config)
+    special = special_tokens_of(
+        path,
+        read_json(folder, "special_tokens_map.json"),
+        tokenizer_config,
+        known=frozenset([*ids, *(token.content for token in added)]),
+    )
     base = ByteBase(
         path=path,
         fast=fast,
-        added_tokens=added_tokens_of({}, read_json(folder, "added_tokens.json"), fast, tokenizer_config),
+        added_tokens=added,
         special_tokens=special,
         tokenizer_config=tokenizer_config,
         post_processor=fast.get("post_processor"),
         config=config,
         rank_file=rank_file,
+        cut=cut_pattern(added),
         pair_files=folder is not None and (folder / "merges.txt").is_file(),
     )
     check_size(base)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hanlm.artifact import read_manifest
+from hanlm.counts import by_reason
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document, read_documents
@@ -106,8 +107,9 @@ def count_corpus(paths: Sequence[Path], quarantine: Quarantine, segments: Segmen
             else:
                 count.learn_from(document, segments)
     if not count.segments:
+        bad = f", and {by_reason(quarantine.counts)} set aside" if quarantine.counts else ""
         raise InputError(
-            f"{', '.join(map(str, paths))} holds no Chinese to learn from ({count.num_documents} documents read); "
+            f"{', '.join(map(str, paths))} holds no Chinese to learn from ({count.num_documents} documents read{bad}); "
             "expected text with Han characters: pass a Chinese corpus."
         )
     count.measured_on = "held-out documents"

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from hanlm.errors import ConfigError
 from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED
 from hanlm.records import list_files
+
+MAX_NEW_TOKENS: Final = 1_000_000
+"""More is a slip of the hand: four times the largest vocabularies there are."""
 
 type Method = Literal["continued-bpe", "merge-spm"]
 
@@ -23,8 +26,12 @@ class ExtendConfig:
     corpus: tuple[Path, ...] = ()
     """Texts to learn from: corpora (their train split), jsonl with a `text` (and `domain`), txt, folders. With `--spm`
     they are only measured on, and may be left out."""
-    num_new_tokens: int | None = None
-    """How many tokens to add; fewer where the corpus holds no more. With `--spm` by default all."""
+    num_new_tokens: int | Literal["auto"] | None = None
+    """How many tokens to add; fewer where the corpus holds no more. `auto` takes the size that the advisor recommends
+    for the base's model and the corpus. With `--spm` by default all."""
+    advise_for: Path | None = None
+    """A model's `config.json` (or folder) whose costs the advisor reckons with, where the base is a tokenizer alone; by
+    default LLaMA-2-7B's."""
     method: Method = "continued-bpe"
     """continued-bpe learns what saves most tokens on top of the base; merge-spm is the classic merger, which appends
     the pieces of a Chinese SentencePiece model."""
@@ -54,8 +61,19 @@ class ExtendConfig:
     """Replace a finished result."""
 
     def __post_init__(self) -> None:
-        if self.num_new_tokens is not None and self.num_new_tokens < 1:
-            raise ConfigError(f"expected --num-new-tokens of at least 1, got {self.num_new_tokens}.")
+        if isinstance(self.num_new_tokens, int) and not 1 <= self.num_new_tokens <= MAX_NEW_TOKENS:
+            raise ConfigError(
+                f"expected --num-new-tokens between 1 and {MAX_NEW_TOKENS:,}, or auto; got {self.num_new_tokens:,}."
+            )
+        if self.num_new_tokens == "auto" and self.method == "merge-spm":
+            raise ConfigError(
+                "--num-new-tokens auto needs --method continued-bpe, one run of which gives every size; expected a "
+                "number with merge-spm: take the one that auto recommends."
+            )
+        if self.advise_for is not None and self.method == "merge-spm":
+            raise ConfigError(
+                "--advise-for belongs to --method continued-bpe, whose sizes are advised on; leave it out."
+            )
         if self.pad_to_multiple < 1:
             raise ConfigError(f"expected --pad-to-multiple of at least 1, got {self.pad_to_multiple}.")
         if not 0 <= self.domain_exponent <= 1:
@@ -71,11 +89,12 @@ class ExtendConfig:
         if self.spm is None and not self.corpus:
             raise ConfigError("expected texts to learn from, got none; pass --corpus PATH….")
         if self.spm is None and self.num_new_tokens is None:
-            raise ConfigError("expected how many tokens to add; pass --num-new-tokens N.")
+            raise ConfigError("expected how many tokens to add; pass --num-new-tokens N or auto.")
 
 
 def plan(config: ExtendConfig) -> list[str]:
     """Return what would happen, after checking the base and that there is text."""
+    from tokenizer.cost import advised_shape
     from tokenizer.families import read_base
     from tokenizer.merge import read_donor
     from tokenizer.model import vocabulary_matrices
@@ -84,17 +103,26 @@ def plan(config: ExtendConfig) -> list[str]:
     base = read_base(config.base, trust_remote_code=config.trust_remote_code)
     files = list_files(config.corpus)
     text = f"{len(files)} files of {sum(f.stat().st_size for f in files)} bytes"
-    most = f"up to {config.num_new_tokens}" if config.num_new_tokens else "all that fit"
-    lines = [f"the base has {base.num_tokens} tokens; {most} are added"]
+    lines = [f"the base has {base.num_tokens} tokens; {_most(config)} are added"]
     if config.spm is not None:
         read_donor(config.spm)
         lines.append(f"they are the pieces of {config.spm}" + (f", measured on {text}" if files else ""))
     else:
         lines.append(f"they are learned from {text}")
+    if config.num_new_tokens == "auto":
+        lines.append(f"what a size costs is reckoned for {advised_shape(base, config.advise_for).name}")
     if base.config is None:
         return [*lines, f"a tokenizer is written to {config.out}"]
     names = ", ".join(vocabulary_matrices(base))
     return [*lines, f"a model with more rows in {names} is written to {config.out}"]
+
+
+def _most(config: ExtendConfig) -> str:
+    from tokenizer.advice import MAX_ADVISED
+
+    if config.num_new_tokens == "auto":
+        return f"as many as the advisor recommends, at most {MAX_ADVISED},"
+    return f"up to {config.num_new_tokens}" if config.num_new_tokens else "all that fit"
 
 
 def extend(config: ExtendConfig) -> Path:
@@ -110,8 +138,9 @@ def extend(config: ExtendConfig) -> Path:
     refuse_existing(config.out, config.overwrite)
     list_files(config.corpus)
     base = read_base(config.base, trust_remote_code=config.trust_remote_code)
-    donor = {} if config.spm is None else {"spm": config.spm}
-    inputs = {"base": config.base, **donor, **{f"corpus{i}": path for i, path in enumerate(config.corpus)}}
+    named = {"spm": config.spm, "advise_for": config.advise_for}
+    others = {name: path for name, path in named.items() if path is not None}
+    inputs = {"base": config.base, **others, **{f"corpus{i}": path for i, path in enumerate(config.corpus)}}
     with publish(
         config.out,
         kind="tokenizer" if base.config is None else "model",

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hanlm.page import Card, Page
+from tokenizer.advice import Advice
+from tokenizer.advice_page import advice_section
 from tokenizer.base import Base
 from tokenizer.count import CorpusCount
 from tokenizer.forms import Forms
@@ -37,10 +39,14 @@ class Result:
     verification: Verification
     measure: Measure | None
     """None where no text was given to measure on."""
+    advice: Advice | None
+    """None where the pieces were merged from another model."""
     num_requested: int | None
     """None where all that fit were asked for."""
     num_rows: int | None
     """Rows of the model's vocabulary matrices, padding included; None without a model."""
+    num_original: int | None
+    """Tokens before the base was extended for the first time; None where it never was."""
     quarantined: Mapping[str, int]
 
 
@@ -56,6 +62,7 @@ def report_keys(result: Result) -> dict[str, Any]:
     measure = result.measure
     return {
         "num_base_tokens": result.base.num_tokens,
+        "num_original_tokens": result.num_original,
         "num_new_tokens": len(result.vocabulary.pieces),
         "num_requested_tokens": result.num_requested,
         "num_rows": result.num_rows,
@@ -64,6 +71,7 @@ def report_keys(result: Result) -> dict[str, Any]:
         "tokens_per_char_overall": measure.overall.ratios() if measure else {},
         "measured_on": result.corpus.measured_on or "nothing: no corpus was given",
         "size_curve": measure.size_curve if measure else [],
+        "advice": result.advice.as_report() if result.advice else None,
         "num_documents": result.corpus.num_documents,
         "quarantined": dict(result.quarantined),
         "new_pieces": result.vocabulary.pieces,
@@ -81,6 +89,8 @@ def report_page(result: Result) -> Page:
     _summary(page, result)
     if result.measure is not None:
         _measured(page, result.measure, result.corpus.measured_on)
+    if result.advice is not None:
+        advice_section(page, result.advice, len(result.vocabulary.pieces))
     page.section("Sample sentences")
     for sample in SAMPLES:
         page.pieces("base", _pieces(result.old, sample))
@@ -103,6 +113,11 @@ def _summary(page: Page, result: Result) -> None:
             Card(label="Text is shorter by", value=f"{1 - ratios['extended'] / ratios['base']:.0%}", tone="good"),
         ]
     page.cards(cards)
+    if result.num_original is not None:
+        page.paragraph(
+            f"The base was extended before: it had {result.num_original:,} tokens at first, and "
+            f"{result.base.num_tokens:,} before this time. What is called base here is what it was before this time."
+        )
     if result.num_requested is not None and found < result.num_requested:
         why = "could be used" if result.vocabulary.left_out else "would save at least two tokens on the corpus"
         page.paragraph(f"{result.num_requested:,} tokens were asked for; only {found:,} pieces {why}.")

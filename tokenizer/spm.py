@@ -1,6 +1,7 @@
 """SentencePiece BPE bases (LLaMA-1/2, Mistral, Yi, Baichuan-like): a ``tokenizer.model`` and its ``tokenizer.json``."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,12 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
-from tokenizer.base import AddedToken, Base, added_tokens_of, check_size, read_json
+from tokenizer.added_tokens import AddedToken, added_tokens_of, cut_pattern, special_tokens_of
+from tokenizer.base import Base, check_size, read_json
 from tokenizer.encode import Fast, SentencePiece
 from tokenizer.fast import fast_tokenizer
 from tokenizer.forms import Encoder, Forms
 from tokenizer.merging import last_parts
-from tokenizer.pieces import SEPARATOR, SPACE, Pieces, class_table, segments
+from tokenizer.pieces import SEPARATOR, SPACE, Pieces, class_table, has_strong, segments
 from tokenizer.proto import BYTE, CONTROL, NORMAL, UNKNOWN, read_proto
 from tokenizer.renumber import new_ids, renumbered
 from tokenizer.spm_proto import extended_proto, without_dummy_prefix
@@ -45,7 +47,7 @@ class SpmBase(Base):
         """The score that continues the base's ranks."""
         return min((score for _, score in self.ranked if score > _LOWEST_RANK_SCORE), default=0.0) - 1
 
-    def segments(self, text: str, pieces: Pieces) -> list[str]:
+    def _segments(self, text: str, pieces: Pieces) -> list[str]:
         return segments(text, pieces)
 
     def plain(self, segment: str) -> str:
@@ -182,20 +184,29 @@ def read_spm_base(path: Path, folder: Path | None, config: dict[str, Any] | None
     """Read a ``tokenizer.model`` and what stands beside it in a folder."""
     proto = read_proto(path)
     fast, tokenizer_config = read_json(folder, "tokenizer.json"), read_json(folder, "tokenizer_config.json")
-    special = read_json(folder, "special_tokens_map.json")
-    special = special or {k: v for k, v in tokenizer_config.items() if k.endswith("_token") and v is not None}
+    _check_same_ids(folder or path, proto, fast)
+    ids = {p.piece: i for i, p in enumerate(proto.pieces)}
     own = {i: AddedToken(i, p.piece, {"special": True}) for i, p in enumerate(proto.pieces) if p.type in _OWN_TYPES}
+    listed = read_json(folder, "added_tokens.json")
+    added = added_tokens_of(folder or path, ids, own, listed=listed, fast=fast, tokenizer_config=tokenizer_config)
+    special = special_tokens_of(
+        folder or path,
+        read_json(folder, "special_tokens_map.json"),
+        tokenizer_config,
+        known=frozenset([*ids, *(token.content for token in added)]),
+    )
     base = SpmBase(
         path=folder or path,
         proto=proto,
-        added_tokens=added_tokens_of(own, read_json(folder, "added_tokens.json"), fast, tokenizer_config),
+        added_tokens=added,
         special_tokens=special or _special_of_proto(proto),
         tokenizer_config=tokenizer_config,
         post_processor=fast.get("post_processor"),
         config=config,
+        cut=cut_pattern(added),
     )
-    _check_same_ids(base.path, proto, fast)
     check_size(base)
+    _check_ranks(base)
     return base
 
 
@@ -206,6 +217,20 @@ def _special_of_proto(proto: Any) -> dict[str, Any]:
     spec, names = proto.trainer_spec, {p.piece for p in proto.pieces if p.type in _OWN_TYPES}
     roles = {"unk": spec.unk_piece, "bos": spec.bos_piece, "eos": spec.eos_piece, "pad": spec.pad_piece}
     return {f"{role}_token": name for role, name in roles.items() if name in names}
+
+
+def _check_ranks(base: SpmBase) -> None:
+    """Refuse a base whose Chinese pieces share one score, as those that published merges appended do.
+
+    Nothing can be ranked below them: SentencePiece and the fast tokenizer would differ on one text in ten.
+    """
+    scores = Counter(score for piece, score in base.ranked if len(piece) > 1 and has_strong(piece))
+    score, num_equal = max(scores.items(), key=lambda pair: pair[1], default=(0.0, 0))
+    if num_equal > max(1, scores.total() // 2):
+        raise InputError(
+            f"{base.path} was extended by a merge that gave {num_equal:,} Chinese pieces the same score ({score:g}), "
+            "so new ones cannot be ranked after them; expected a score for each: extend the base it was made from."
+        )
 
 
 def _check_same_ids(path: Path, proto: Any, fast: dict[str, Any]) -> None:

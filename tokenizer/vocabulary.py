@@ -1,8 +1,9 @@
 """The new pieces: learned from the corpus's segments and the prior's, or merged from another model."""
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,9 @@ from tokenizer.spm import SpmBase
 
 MAX_UPWEIGHT: Final = 4.0
 """Most that a small domain's text counts beside the average."""
+
+STEP: Final = 128
+"""Sizes whose vocabulary in all is a multiple of this are noted: matrices of such sizes are multiplied fastest."""
 
 _CURVE_SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
 
@@ -46,11 +50,22 @@ class Vocabulary:
         assert isinstance(base, SpmBase)
         return base.extended(self.pieces, workers, scores=self.scores)
 
+    def cut(self, num_pieces: int) -> "Vocabulary":
+        """Return the first pieces of a learned vocabulary, with as many sizes as a curve needs."""
+        rows = sorted({bisect_right(self.sizes, size) - 1 for size in _sizes(num_pieces)} - {-1})
+        return replace(
+            self,
+            pieces=self.pieces[:num_pieces],
+            sizes=[self.sizes[row] for row in rows],
+            saved=self.saved[rows],
+            gains=self.gains[:num_pieces],
+        )
+
 
 def learn_vocabulary(
     base: Base, corpus: CorpusCount, pieces: Pieces, prior: Prior, num_new_tokens: int, *, exponent: float = 1.0
 ) -> Vocabulary:
-    """Return up to ``num_new_tokens`` pieces.
+    """Return up to ``num_new_tokens`` pieces, and what every ``STEP`` of them save.
 
     Args:
         base: What is extended.
@@ -63,6 +78,7 @@ def learn_vocabulary(
     Raises:
         InputError: If nothing is worth adding.
     """
+    sizes = sorted({*_sizes(num_new_tokens), *range(-base.num_tokens % STEP or STEP, num_new_tokens, STEP)})
     weighted = weighted_segments(corpus.segments, exponent)
     if prior == "jieba":
         num_chars = sum(len(base.plain(segment)) * weight for segment, weight in weighted.items()) // WEIGHT_UNIT
@@ -70,12 +86,12 @@ def learn_vocabulary(
             for segment in base.segments(word, pieces):
                 weighted[segment] = weighted.get(segment, 0) + weight
     held_out = [[s for text in texts for s in base.segments(text, pieces)] for texts in corpus.held_out.values()]
-    learned = learn(base.start(weighted, held_out, pieces, num_new_tokens), sizes=_sizes(num_new_tokens))
+    learned = learn(base.start(weighted, held_out, pieces, num_new_tokens), sizes=sizes)
     if not learned.pieces:
         raise InputError(
             f"{base.path} already has every piece that this corpus repeats; expected a corpus with more Chinese text."
         )
-    return _curve(learned, num_new_tokens)
+    return _curve(learned, sizes)
 
 
 def weighted_segments(domains: Mapping[str, Mapping[str, int]], exponent: float) -> dict[str, int]:
@@ -98,10 +114,10 @@ def _sizes(num_new_tokens: int) -> list[int]:
     return sorted({max(1, round(num_new_tokens * share)) for share in _CURVE_SHARES})
 
 
-def _curve(learned: Learned, num_new_tokens: int) -> Vocabulary:
+def _curve(learned: Learned, sizes: Sequence[int]) -> Vocabulary:
     """Cut the curve where the corpus ran out of pieces."""
     found = len(learned.pieces)
-    sizes = [size for size in _sizes(num_new_tokens) if size < found] + [found]
+    sizes = [size for size in sizes if size < found] + [found]
     return Vocabulary(learned.pieces, sizes, learned.saved[: len(sizes)], learned.gains)
 
 

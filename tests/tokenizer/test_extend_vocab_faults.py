@@ -220,7 +220,15 @@ def test_a_finished_result_is_replaced_only_when_asked(tiny_tokenizer_folder, te
 
 
 @pytest.mark.parametrize(
-    "change", [{"num_new_tokens": 0}, {"pad_to_multiple": 0}, {"workers": -1}, {"corpus": ()}, {"max_quarantined": 2.0}]
+    "change",
+    [
+        {"num_new_tokens": 0},
+        {"num_new_tokens": 10**9},
+        {"pad_to_multiple": 0},
+        {"workers": -1},
+        {"corpus": ()},
+        {"max_quarantined": 2.0},
+    ],
 )
 def test_a_wrong_option_is_named(change, tmp_path):
     right = {"base": tmp_path, "corpus": (tmp_path,), "num_new_tokens": 1, "out": tmp_path / "out"}

@@ -1,0 +1,123 @@
+"""Tokens outside the learned vocabulary: collected from every file that may name them, which must agree."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hanlm.errors import InputError
+from tokenizer.pieces import has_strong
+
+_REMEDY = "expected one id for each token in all files: restore the base's tokenizer files from one source"
+
+
+@dataclass(frozen=True, slots=True)
+class AddedToken:
+    """A token outside the learned vocabulary: it is cut out of the text before anything else."""
+
+    id: int
+    content: str
+    options: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    """``special``, ``lstrip``, ``rstrip``, ``normalized``, ``single_word``."""
+
+
+def added_tokens_of(
+    path: Path,
+    vocabulary: Mapping[str, int],
+    own: Mapping[int, AddedToken],
+    *,
+    listed: Mapping[str, Any],
+    fast: Mapping[str, Any],
+    tokenizer_config: Mapping[str, Any],
+) -> list[AddedToken]:
+    """Collect added tokens from wherever a base keeps them, in order of id.
+
+    Args:
+        path: The base.
+        vocabulary: Its learned vocabulary, token -> id.
+        own: Those that the vocabulary itself knows as such.
+        listed: ``added_tokens.json``.
+        fast: ``tokenizer.json``, which is right where the files differ in a token's options.
+        tokenizer_config: ``tokenizer_config.json``.
+
+    Raises:
+        InputError: If one id belongs to two tokens or one token has two ids. (Libraries then silently take one of
+            them, or a new id that the model has no row for.)
+    """
+    found, ids = dict(own), dict(vocabulary)
+    contents = {i: content for content, i in ids.items()}
+    for name, i, content, options in _entries(path, listed, fast, tokenizer_config):
+        if contents.setdefault(i, content) != content:
+            raise InputError(f"{path}: id {i} is {content!r} in {name}, but also {contents[i]!r}; {_REMEDY}.")
+        if ids.setdefault(content, i) != i:
+            raise InputError(f"{path}: {content!r} has the id {i} in {name}, but also {ids[content]}; {_REMEDY}.")
+        found[i] = AddedToken(i, content, options)
+    return [found[i] for i in sorted(found)]
+
+
+def _entries(
+    path: Path, listed: Mapping[str, Any], fast: Mapping[str, Any], tokenizer_config: Mapping[str, Any]
+) -> Iterator[tuple[str, int, str, dict[str, bool]]]:
+    """Yield (file, id, content, options), what decides about options last."""
+    decoder = tokenizer_config.get("added_tokens_decoder") or {}
+    entries: list[tuple[str, Any, Any, Any]] = [
+        *(("added_tokens.json", i, content, {"special": True}) for content, i in listed.items()),
+        *(("tokenizer_config.json", i, _get(entry, "content"), entry) for i, entry in decoder.items()),
+        *(("tokenizer.json", _get(e, "id"), _get(e, "content"), e) for e in fast.get("added_tokens") or []),
+    ]
+    for name, i, content, options in entries:
+        if not str(i).isdecimal() or not isinstance(content, str):
+            raise InputError(
+                f"{path}/{name} gives an added token the id {i!r} and the text {content!r}; expected a number and a "
+                "text: restore the file from its source."
+            )
+        yield name, int(i), content, {k: v for k, v in options.items() if isinstance(v, bool)}
+
+
+def special_tokens_of(
+    path: Path, special: Mapping[str, Any], tokenizer_config: Mapping[str, Any], known: frozenset[str]
+) -> dict[str, Any]:
+    """Return role (``bos_token`` …) -> token.
+
+    Args:
+        path: The base.
+        special: ``special_tokens_map.json``, or empty where there is none.
+        tokenizer_config: ``tokenizer_config.json``, which names the same.
+        known: Every token that has an id.
+
+    Raises:
+        InputError: If the two name different tokens for a role, or one that has no id. (transformers would give it a
+            new one, for which the model has no row.)
+    """
+    configured = {k: v for k, v in tokenizer_config.items() if k.endswith("_token") and _content(v)}
+    for role, token in special.items():
+        if _content(token) and _content(configured.get(role, token)) != _content(token):
+            raise InputError(
+                f"{path}: the {role} is {_content(token)!r} in special_tokens_map.json but "
+                f"{_content(configured[role])!r} in tokenizer_config.json; expected the same: mend the wrong one."
+            )
+    roles = dict(special) or configured
+    for role, token in roles.items():
+        if _content(token) and _content(token) not in known:
+            raise InputError(
+                f"{path}: the {role} is {_content(token)!r}, which has no id in the tokenizer; expected one of its "
+                "tokens: mend special_tokens_map.json and tokenizer_config.json, or add the token and resize the model."
+            )
+    return roles
+
+
+def cut_pattern(added: list[AddedToken]) -> re.Pattern[str] | None:
+    """Match the added tokens that hold Chinese; None where there are none, as in nearly every base."""
+    contents = sorted((t.content for t in added if has_strong(t.content)), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, contents))) if contents else None
+
+
+def _get(entry: Any, key: str) -> Any:
+    return entry.get(key) if isinstance(entry, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _content(token: Any) -> str:
+    """Return a special token's text, whether it is stored as text or as a record of its flags; lists have none."""
+    value = _get(token, "content") if isinstance(token, dict) else token
+    return value if isinstance(value, str) else ""
