@@ -1,9 +1,11 @@
 """``extend-vocab``: add Chinese pieces to a LLaMA-like tokenizer, and rows for them to its model."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from hanlm.config import NamedPath
 from hanlm.errors import ConfigError
 from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED
@@ -40,6 +42,8 @@ class ExtendConfig:
     """Learn from jieba's dictionary too, so that everyday words of other domains are not missed."""
     domain_exponent: float = 0.5
     """How much a domain's size counts: 1 weighs every text alike, 0 every domain, so that no small one is starved."""
+    compare: tuple[NamedPath, ...] = ()
+    """Other tokenizers for the report, `PATH` or `NAME=PATH`: a `tokenizer.model`, a `tokenizer.json`, a folder."""
     pad_to_multiple: int = 1
     """Pad the model's vocabulary to a multiple of this; padding rows belong to no token."""
     seed: int = 0
@@ -76,6 +80,7 @@ class ExtendConfig:
 
 def plan(config: ExtendConfig) -> list[str]:
     """Return what would happen, after checking the base and that there is text."""
+    from tokenizer.compare import read_compared
     from tokenizer.families import read_base
     from tokenizer.merge import read_donor
     from tokenizer.model import vocabulary_matrices
@@ -91,6 +96,8 @@ def plan(config: ExtendConfig) -> list[str]:
         lines.append(f"they are the pieces of {config.spm}" + (f", measured on {text}" if files else ""))
     else:
         lines.append(f"they are learned from {text}")
+    if compared := read_compared(config.compare):
+        lines.append(f"the report compares with {', '.join(f'{t.name} ({t.num_tokens} tokens)' for t in compared)}")
     if base.config is None:
         return [*lines, f"a tokenizer is written to {config.out}"]
     names = ", ".join(vocabulary_matrices(base))
@@ -105,13 +112,16 @@ def extend(config: ExtendConfig) -> Path:
         VerificationError: If the new tokenizer breaks a promise; nothing is published then.
     """
     from tokenizer.build import build
+    from tokenizer.compare import read_compared
     from tokenizer.families import read_base
 
     refuse_existing(config.out, config.overwrite)
     list_files(config.corpus)
     base = read_base(config.base, trust_remote_code=config.trust_remote_code)
+    compared = read_compared(config.compare, config.workers or os.cpu_count() or 1)
     donor = {} if config.spm is None else {"spm": config.spm}
     inputs = {"base": config.base, **donor, **{f"corpus{i}": path for i, path in enumerate(config.corpus)}}
+    inputs |= {f"compare{i}": tokenizer.path for i, tokenizer in enumerate(compared)}
     with publish(
         config.out,
         kind="tokenizer" if base.config is None else "model",
@@ -120,5 +130,5 @@ def extend(config: ExtendConfig) -> Path:
         seed=config.seed,
         overwrite=config.overwrite,
     ) as draft:
-        build(config, base, draft)
+        build(config, base, compared, draft)
     return config.out
