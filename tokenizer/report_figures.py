@@ -58,7 +58,8 @@ def size_curve(found: Findings, measure: Measure, counted: Sequence[str]) -> tup
             line = {"color": colors[name], "width": 2, "dash": "dot"}
             _line(figure, name, [0, sizes[-1]], [measured.overall] * 2, line)
     figure.update_layout(xaxis_title="new tokens", yaxis_title="tokens per character")
-    figure.update_xaxes(tickformat=",d", nticks=7)
+    # A tick at the very end would have its number cut off.
+    figure.update_xaxes(tickformat=",d", nticks=7, range=[0, 1.05 * sizes[-1]])
     figure.update_yaxes(rangemode="tozero")
     return figure, 340 + _legend_height(len(names))
 
