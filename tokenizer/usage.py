@@ -1,7 +1,7 @@
 """What each new token is worth in the end: how often text uses it, and how many of the base's tokens it replaces."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
@@ -11,7 +11,7 @@ from tokenizer.count import CorpusCount
 from tokenizer.spelling import is_text
 
 MAX_SAMPLED_CHARS: Final = 4_000_000
-"""Of the training text, distinct segments of so many characters are tokenized once more: 1.6 CPU seconds."""
+"""Of the held-out and of the training text (distinct segments), so much is tokenized once more: 1.6 CPU seconds."""
 
 _BATCH: Final = 1024
 
@@ -53,22 +53,27 @@ def usage(base: NamedTokenizer, extended: NamedTokenizer, first_id: int, texts: 
 
 
 def counted_texts(corpus: CorpusCount, plain: Callable[[str], str]) -> dict[str, int]:
-    """Return the held-out documents, and the training text's segments or an even sample of each domain's.
+    """Return held-out documents and the training text's segments with their counts, or an even sample of each domain's.
 
-    The sample is drawn by the segments' hashes, so it depends neither on their order nor on the number of workers.
+    It is drawn by the texts' hashes, so it depends neither on their order nor on the number of workers.
 
     Args:
         corpus: What was learned from and measured on.
         plain: Returns a segment as plain text.
     """
-    texts = Counter(text for held_out in corpus.held_out.values() for text in held_out)
+    texts: Counter[str] = Counter()
+    for held_out in corpus.held_out.values():
+        texts.update(_drawn(held_out, MAX_SAMPLED_CHARS // len(corpus.held_out)))
     for found in corpus.segments.values():
-        num_chars = sum(map(len, found))
-        one_in = -(-num_chars * len(corpus.segments) // MAX_SAMPLED_CHARS)
-        for segment, times in found.items():
-            if crc32(segment.encode("utf-8", "surrogatepass")) % one_in == 0:
-                texts[plain(segment)] += times
+        for segment in _drawn(found, MAX_SAMPLED_CHARS // len(corpus.segments)):
+            texts[plain(segment)] += found[segment]
     return dict(texts)
+
+
+def _drawn(texts: Collection[str], room: int) -> Iterator[str]:
+    """Yield all texts, or about as many as ``room`` characters hold, drawn by their hashes."""
+    one_in = -(-sum(map(len, texts)) // room)
+    return (text for text in texts if crc32(text.encode("utf-8", "surrogatepass")) % one_in == 0)
 
 
 def _counts(tokenizer: NamedTokenizer, texts: Mapping[str, int]) -> Counter[int]:
