@@ -168,6 +168,26 @@ def test_a_tokenizer_json_that_cuts_texts_is_read_without_cutting(tiny_tokenizer
     assert cut.encoder.encode([text]) == whole.encoder.encode([text])
 
 
+def test_an_older_folder_of_vocab_and_merges_is_the_tokenizer_that_it_spells_out(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    whole = Tokenizer(models.BPE())
+    whole.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=290, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=["<|endoftext|>"]
+    )
+    whole.train_from_iterator(["the river and the mill 他说了"] * 9, trainer)
+    folder = tmp_path / "older"
+    folder.mkdir()
+    whole.model.save(str(folder))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    (read,) = read_compared([str(folder)])
+    text = "the mill, 他说 the river"
+    assert read.name == "older"
+    assert read.encoder.encode([text]) == [whole.encode(text).ids]
+    assert read.num_tokens == whole.get_vocab_size()
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty folder", "text", "json", "list", "broken"])
 def test_what_cannot_be_compared_with_is_refused_before_the_work(
     kind, tiny_tokenizer_folder, chinese_file, tmp_path, capsys
