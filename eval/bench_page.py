@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval import plots
 from eval.colors import model_colors
 from eval.output import bounds, print_table, with_interval
+from hanlm import plots
 from hanlm.page import Card, Page
 
 IMBALANCE = 0.05

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from eval import plots
 from eval.colors import model_colors
 from eval.document_scores import DocumentScores
 from eval.output import bounds, print_table, with_interval
 from eval.ppl_figures import find_scopes
 from eval.sampling import num_bytes
+from hanlm import plots
 from hanlm.page import Card, Cell, Page
 from hanlm.records import Document
 

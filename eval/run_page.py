@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval import plots
 from eval.bench_page import add_accuracy
 from eval.colors import NEUTRAL, domain_colors, model_colors
 from eval.ppl_page import LANGUAGE_NAMES, RANDOM_BITS, TABLE_HEADERS, add_bars, table_rows
 from eval.run_facts import Roles, RunFacts
 from eval.segmentation import segment
 from eval.summary import Verdict
+from hanlm import plots
 from hanlm.page import Card, Page
 
 _MAX_CONVERSATIONS = 4

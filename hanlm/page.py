@@ -8,14 +8,18 @@ import base64
 import hashlib
 import html
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from hanlm.page_tokens import Spelled, Token, tokens_html
+
 type Cell = str | int | float | None
 
+_PERCENT = re.compile(r"–|[-−+]?[\d.,]+ ?%")
 _SHORT = 24  # a column whose cells are all this short is never broken over lines
 
 MARKUP_KEYS = frozenset({"hovertemplate", "texttemplate"})
@@ -63,7 +67,7 @@ class Page:
         """Add a table that can be copied as tab-separated text or Markdown.
 
         On a phone a table with running text becomes one block a row, any other scrolls below its first column.
-        Columns whose cells are all numbers (or empty) are set right-aligned. Floats are shown with four
+        Columns whose cells are all numbers, percentages or empty are set right-aligned. Floats are shown with four
         significant digits, whole numbers with thousands separators; pass strings for any other format.
         """
         body = [list(row) for row in rows]
@@ -106,11 +110,11 @@ class Page:
 
     def pieces(self, label: str, pieces: Iterable[str]) -> None:
         """Add a text as its tokens, each on a background of its own; ``<0xE4>`` is shown as a byte."""
-        spans = "".join(
-            f'<span class="piece{" byte" if piece.startswith("<0x") else ""}">{escape(piece)}</span>&#8203;'
-            for piece in pieces
-        )
-        self._add(f'<div class="pieces"><span class="label">{escape(label)}</span><span>{spans}</span></div>')
+        self.tokens(label, [Token(text=piece, is_bytes=piece.startswith("<0x")) for piece in pieces])
+
+    def tokens(self, label: str, parts: Iterable[Token | Spelled]) -> None:
+        """Add tokens with what there is to know about each, shown on hover, touch and keyboard focus."""
+        self._add(tokens_html(label, parts))
 
     def write(self, path: Path) -> None:
         """Write the page as one UTF-8 file; lone surrogates in the data become question marks."""
@@ -215,7 +219,7 @@ def _message(message: Mapping[str, str]) -> str:
 
 
 def _column_class(column: Sequence[Cell]) -> str:
-    if all(value is None or isinstance(value, (int, float)) for value in column):
+    if all(not isinstance(value, str) or _PERCENT.fullmatch(value) for value in column):
         return "number"
     return "short" if all(len(format_cell(value)) <= _SHORT for value in column) else "text"
 

@@ -51,7 +51,8 @@ def load_tokenizer(path: Path, *, trust_remote_code: bool = False) -> "PreTraine
 
     if not path.is_dir():
         raise InputError(f"expected a folder with a tokenizer at {path}, but there is none; check the path.")
-    tokenizer_hash(path)  # says plainly when there is no tokenizer at all
+    if not (path / "merges.txt").is_file():  # older GPT-2-like folders bring that and vocab.json
+        tokenizer_hash(path)  # says plainly when there is no tokenizer at all
     if not trust_remote_code:
         refuse_tokenizer_code(path)
     try:

@@ -4,7 +4,7 @@ import json
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -140,6 +140,16 @@ def english_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             text = f"Note {i}. {ENGLISH[i % len(ENGLISH)]}. {ENGLISH[(i // 5) % len(ENGLISH)]}."
             file.write(json.dumps({"id": f"en{i}", "text": text, "domain": "notes", "lang": "en"}) + "\n")
     return path
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium (``chromium.Browser``)."""
+    from chromium import Browser
+
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """The section of the report that says how many tokens to add, and shows why."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from hanlm.page import Card, Page
 from tokenizer.advice import MIN_OCCURRENCES, RULE, TEXT_CHARS, Advice, Size
-
-_NUM_CURVES: Final = 12
 
 
 def advice_section(page: Page, advice: Advice, num_new_tokens: int) -> None:
@@ -34,9 +32,6 @@ def advice_section(page: Page, advice: Advice, num_new_tokens: int) -> None:
         marks["taken"] = num_new_tokens
     listed = advice.listed()
     page.figure(_costs(advice, listed, marks), "What a character costs at each size; with the base it costs 1.")
-    page.figure(
-        _tokens(listed, marks), "Tokens per character of held-out text at each size: what the costs follow from."
-    )
     page.table(
         [
             "new tokens",
@@ -62,26 +57,9 @@ def _costs(advice: Advice, listed: Sequence[Size], marks: dict[str, int]) -> Any
     lines = {"training": {"width": 7}, "generating one text at a time": {"width": 2}}
     for (name, line), values in zip(lines.items(), zip(*map(advice.relative, listed), strict=True), strict=True):
         figure.add_scatter(x=sizes, y=values, name=name, mode="lines", line=line)
-    return _finish(figure, marks, "cost of a character beside the base's")
-
-
-def _tokens(listed: Sequence[Size], marks: dict[str, int]) -> Any:
-    from plotly import graph_objects
-
-    figure = graph_objects.Figure()
-    sizes = [size.num_new_tokens for size in listed]
-    overall = [size.tokens_per_char_overall for size in listed]
-    figure.add_scatter(x=sizes, y=overall, name="all Chinese", mode="lines", line={"width": 4})
-    for domain in list(listed[0].tokens_per_char)[:_NUM_CURVES]:
-        values = [size.tokens_per_char[domain] for size in listed]
-        figure.add_scatter(x=sizes, y=values, name=domain, mode="lines")
-    return _finish(figure, marks, "tokens per character")
-
-
-def _finish(figure: Any, marks: dict[str, int], title: str) -> Any:
     for name, size in marks.items():
         figure.add_vline(x=size, line={"dash": "dot"}, annotation_text=name)
-    figure.update_layout(xaxis_title="new tokens", yaxis_title=title)
+    figure.update_layout(xaxis_title="new tokens", yaxis_title="cost of a character beside the base's")
     figure.update_yaxes(rangemode="tozero")
     return figure
 

@@ -1,6 +1,7 @@
 """The steps of extend-vocab, in order; everything is verified before the first file is written."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hanlm.quarantine import kept_quarantine
 from hanlm.tokenizing import tokenizer_hash
 from tokenizer.advice import MAX_ADVISED, Advice, advise
 from tokenizer.base import Base
+from tokenizer.compare import NamedTokenizer
 from tokenizer.cost import advised_shape
 from tokenizer.count import CorpusCount, count_corpus
 from tokenizer.extend import ExtendConfig
@@ -20,7 +22,8 @@ from tokenizer.forms import Forms
 from tokenizer.measure import measure
 from tokenizer.merge import read_donor
 from tokenizer.model import vocabulary_matrices, write_model
-from tokenizer.report import Result, write_report
+from tokenizer.report import write_report
+from tokenizer.result import Result
 from tokenizer.spm import SpmBase
 from tokenizer.train_spm import train_spm
 from tokenizer.verify import Verification, verify
@@ -28,7 +31,7 @@ from tokenizer.vocabulary import Vocabulary, learn_vocabulary, merge_vocabulary
 from tokenizer.write import write_card, write_tokenizer
 
 
-def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
+def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], draft: Draft) -> None:
     """Write the extended tokenizer, the model with more rows, and the report into the draft's folder."""
     workers = config.workers or os.cpu_count() or 1
     if config.num_new_tokens == "auto":
@@ -62,6 +65,7 @@ def build(config: ExtendConfig, base: Base, draft: Draft) -> None:
         num_rows=num_rows,
         num_original=num_original,
         quarantined=dict(quarantine.counts),
+        compared=compared,
     )
     write_report(draft.folder, result)
     draft.tokenizer_hash = tokenizer_hash(draft.folder)

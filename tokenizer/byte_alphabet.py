@@ -82,9 +82,3 @@ def continuation(data: bytes) -> bytes:
     while size < min(2, len(data)) and 0x80 <= data[size] < 0xC0:
         size += 1
     return data[:size]
-
-
-def readable(data: bytes) -> str:
-    """Return bytes as people read them: text, a space as ␣, and bytes that are no character as <0xE4>."""
-    text = data.decode("utf-8", "surrogateescape")
-    return "".join(f"<0x{ord(c) - 0xDC00:02X}>" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in text).replace(" ", "␣")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizer.base import Base
-from tokenizer.byte_alphabet import bytes_of, readable, spelled
+from tokenizer.byte_alphabet import bytes_of, spelled
 from tokenizer.byte_merges import Merge, extended_merges, ranked
 from tokenizer.byte_start import start_from_bytes
 from tokenizer.encode import Fast
@@ -125,13 +125,18 @@ class ByteForms(Forms):
             token.id: token.content for token in self._base.added_tokens
         }
 
+    @cached_property
+    def _added_ids(self) -> frozenset[int]:
+        return frozenset(token.id for token in self._base.added_tokens)
+
     @property
     def num_tokens(self) -> int:
         return max(self._spellings) + 1
 
-    def spelling(self, token: int) -> str:
-        data = bytes_of(self._spellings[token])
-        return self._spellings[token] if data is None else readable(data)
+    def spelled(self, token: int) -> bytes:
+        spelling = self._spellings.get(token, f"<unused {token}>")
+        data = None if token in self._added_ids else bytes_of(spelling)
+        return spelling.encode() if data is None else data
 
     def dead(self, first: int) -> list[int]:
         return [token for token in range(first, self.num_tokens) if not self._is_alive(token)]

@@ -67,6 +67,10 @@ class Fast:
         text = normalizer.normalize_str(text) if normalizer is not None else text
         return [word for word, _ in pre_tokenizer.pre_tokenize_str(text)]
 
+    def vocabulary(self) -> dict[str, int]:
+        """Return piece -> id, added tokens among them."""
+        return self._tokenizer.get_vocab(with_added_tokens=True)
+
     def decode(self, ids: list[int]) -> str:
         """Return the text of ids."""
         return self._tokenizer.decode(ids, skip_special_tokens=False)

@@ -1,9 +1,11 @@
 """``extend-vocab``: add Chinese pieces to a LLaMA-like tokenizer, and rows for them to its model."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from hanlm.config import NamedPath
 from hanlm.errors import ConfigError
 from hanlm.publish import publish, refuse_existing
 from hanlm.quarantine import MAX_QUARANTINED
@@ -47,6 +49,8 @@ class ExtendConfig:
     """Learn from jieba's dictionary too, so that everyday words of other domains are not missed."""
     domain_exponent: float = 0.5
     """How much a domain's size counts: 1 weighs every text alike, 0 every domain, so that no small one is starved."""
+    compare: tuple[NamedPath, ...] = ()
+    """Other tokenizers for the report, `PATH` or `NAME=PATH`: a `tokenizer.model`, a `tokenizer.json`, a folder."""
     pad_to_multiple: int = 1
     """Pad the model's vocabulary to a multiple of this; padding rows belong to no token."""
     seed: int = 0
@@ -94,6 +98,7 @@ class ExtendConfig:
 
 def plan(config: ExtendConfig) -> list[str]:
     """Return what would happen, after checking the base and that there is text."""
+    from tokenizer.compare import read_compared
     from tokenizer.cost import advised_shape
     from tokenizer.families import read_base
     from tokenizer.merge import read_donor
@@ -111,6 +116,8 @@ def plan(config: ExtendConfig) -> list[str]:
         lines.append(f"they are learned from {text}")
     if config.num_new_tokens == "auto":
         lines.append(f"what a size costs is reckoned for {advised_shape(base, config.advise_for).name}")
+    if compared := read_compared(config.compare):
+        lines.append(f"the report compares with {', '.join(f'{t.name} ({t.num_tokens} tokens)' for t in compared)}")
     if base.config is None:
         return [*lines, f"a tokenizer is written to {config.out}"]
     names = ", ".join(vocabulary_matrices(base))
@@ -133,6 +140,7 @@ def extend(config: ExtendConfig) -> Path:
         VerificationError: If the new tokenizer breaks a promise; nothing is published then.
     """
     from tokenizer.build import build
+    from tokenizer.compare import read_compared
     from tokenizer.families import read_base
 
     refuse_existing(config.out, config.overwrite)
@@ -141,6 +149,8 @@ def extend(config: ExtendConfig) -> Path:
     named = {"spm": config.spm, "advise_for": config.advise_for}
     others = {name: path for name, path in named.items() if path is not None}
     inputs = {"base": config.base, **others, **{f"corpus{i}": path for i, path in enumerate(config.corpus)}}
+    compared = read_compared(config.compare, config.workers or os.cpu_count() or 1)
+    inputs |= {f"compare{i}": tokenizer.path for i, tokenizer in enumerate(compared)}
     with publish(
         config.out,
         kind="tokenizer" if base.config is None else "model",
@@ -149,5 +159,5 @@ def extend(config: ExtendConfig) -> Path:
         seed=config.seed,
         overwrite=config.overwrite,
     ) as draft:
-        build(config, base, draft)
+        build(config, base, compared, draft)
     return config.out

@@ -13,7 +13,7 @@ from tokenizer.proto import parse_proto, read_proto
 from tokenizer.rank_file import read_ranks
 from tokenizer.spm import read_spm_base
 
-_SPM_NAMES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+SPM_NAMES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 """LLaMA's and most others', T5's and XLNet's, XLM-R's."""
 
 
@@ -35,12 +35,16 @@ def read_base(path: Path, *, trust_remote_code: bool = False) -> Base:
         config = read_config(path)
     elif not trust_remote_code:
         refuse_tokenizer_code(path)
-    return _read_file(_tokenizer_file(path), path, path, config)
+    return _read_file(tokenizer_file(path), path, path, config)
 
 
-def _tokenizer_file(folder: Path) -> Path:
-    """Return the file that says most about a folder's tokenizer."""
-    spm = [folder / name for name in _SPM_NAMES if (folder / name).is_file()]
+def tokenizer_file(folder: Path) -> Path:
+    """Return the file that says most about a folder's tokenizer.
+
+    Raises:
+        InputError: If there is none.
+    """
+    spm = [folder / name for name in SPM_NAMES if (folder / name).is_file()]
     ranks = sorted(folder.glob("*.tiktoken"))
     if spm and read_ranks(spm[0].read_bytes()) is not None:
         spm, ranks = [], [*ranks, spm[0]]  # Llama-3's rank file is called tokenizer.model too
@@ -53,26 +57,34 @@ def _tokenizer_file(folder: Path) -> Path:
         return ranks[0]
     raise InputError(
         f"{folder} holds no tokenizer (tokenizer.model, tokenizer.json, vocab.json with merges.txt, *.tiktoken); "
-        "expected a model folder or a tokenizer folder: check --base."
+        "expected a model folder or a tokenizer folder: check the path."
     )
 
 
 def _read_file(file: Path, path: Path, folder: Path | None, config: dict[str, Any] | None) -> Base:
-    if file.name == "merges.txt":
-        assert folder is not None
-        return byte_base_of_json(path, _converted(folder), folder, config)
+    if (contents := read_fast(file)) is not None:
+        return byte_base_of_json(path, contents, folder, config)
     content = file.read_bytes()
-    if file.suffix == ".json":
-        return byte_base_of_json(path, _json(file, content), folder, config)
     if parse_proto(content) is None and (ranks := read_ranks(content)) is not None:
         return byte_base_of_ranks(path, ranks, folder, config)
     read_proto(file)
     return read_spm_base(file, folder, config)
 
 
-def _json(file: Path, content: bytes) -> dict[str, Any]:
+def read_fast(file: Path) -> dict[str, Any] | None:
+    """Return what a ``tokenizer.json`` holds, or transformers makes of ``merges.txt``; None of any other file.
+
+    Raises:
+        InputError: If a ``.json`` file is no tokenizer.
+    """
+    if file.name == "merges.txt":
+        return _converted(file.parent)
+    return _json(file) if file.suffix == ".json" else None
+
+
+def _json(file: Path) -> dict[str, Any]:
     try:
-        value = json.loads(content)
+        value = json.loads(file.read_bytes())
     except ValueError as error:
         raise InputError(f"{file} is not valid JSON ({error}); restore it from its source.") from None
     if not isinstance(value, dict) or not isinstance(value.get("model"), dict):  # pyright: ignore[reportUnknownMemberType]

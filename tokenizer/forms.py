@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tokenizer.spelling import shown
+
 
 class Encoder(Protocol):
     """Texts to ids, and back."""
@@ -37,8 +39,8 @@ class Forms(ABC):
         """The ids in use."""
 
     @abstractmethod
-    def spelling(self, token: int) -> str:
-        """Return a token as people read it: spaces as ␣, bytes that are no character as <0xE4>."""
+    def spelled(self, token: int) -> bytes:
+        """Return what a token spells; bytes, since it may be part of a character. An added token spells its name."""
 
     @abstractmethod
     def dead(self, first: int) -> list[int]:
@@ -55,6 +57,10 @@ class Forms(ABC):
     @abstractmethod
     def write(self, folder: Path) -> None:
         """Write the vocabulary's files."""
+
+    def spelling(self, token: int) -> str:
+        """Return a token as people read it, see ``shown``."""
+        return shown(self.spelled(token))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids, without bos and eos."""

@@ -18,6 +18,7 @@ from tokenizer.merging import last_parts
 from tokenizer.pieces import SEPARATOR, SPACE, Pieces, class_table, has_strong, segments
 from tokenizer.proto import BYTE, CONTROL, NORMAL, UNKNOWN, read_proto
 from tokenizer.renumber import new_ids, renumbered
+from tokenizer.spelling import piece_bytes
 from tokenizer.spm_proto import extended_proto, without_dummy_prefix
 from tokenizer.start import Start, start_from_characters
 
@@ -134,8 +135,8 @@ class SpmForms(Forms):
     def num_tokens(self) -> int:
         return len(self.proto.pieces)
 
-    def spelling(self, token: int) -> str:
-        return self.proto.pieces[token].piece.replace(SPACE, "␣")
+    def spelled(self, token: int) -> bytes:
+        return piece_bytes(self.proto.pieces[token])
 
     def dead(self, first: int) -> list[int]:
         pieces = self._pieces(first)

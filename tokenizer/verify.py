@@ -102,7 +102,7 @@ def verify(
         result.dead_tokens += 1
         result.note("dead", new.spelling(token))
     result.num_tokens_checked = new.num_tokens - base.num_tokens
-    pieces = [new.spelling(token) for token in range(base.num_tokens, new.num_tokens, 7)]
+    pieces = [new.spelled(token).decode("utf-8", "replace") for token in range(base.num_tokens, new.num_tokens, 7)]
     probe = [*PROBE, *random_strings(seed), *(" " * n + "x" for n in range(1, 40))]
     spelled = [token.content for token in base.added_tokens]
     foreign = [line for line in [*probe, *foreign_lines] if not has_strong(line)]

@@ -67,7 +67,48 @@
     return [line(rows[0]), line(rows[0].map(() => "---")), ...rows.slice(1).map(line)].join("\n");
   };
 
+  // One box for the hints of all tokens, kept inside the window.
+  const hint = document.createElement("div");
+  hint.id = "hint";
+  hint.setAttribute("role", "tooltip");
+  hint.hidden = true;
+  const show = (token) => {
+    hint.hidden = !token;
+    if (!token) return;
+    hint.textContent = token.dataset.hint;
+    const at = token.getClientRects()[0];
+    const room = document.documentElement.clientWidth - hint.offsetWidth - 8;
+    const above = at.bottom + hint.offsetHeight + 6 > document.documentElement.clientHeight;
+    hint.style.left = Math.max(8, Math.min(at.left, room)) + "px";
+    hint.style.top = (above ? at.top - hint.offsetHeight - 6 : at.bottom + 6) + "px";
+    token.setAttribute("aria-describedby", "hint");
+  };
+  const hinted = (event) => event.target instanceof Element && event.target.closest("[data-hint]");
+
+  // A line of tokens is one stop of the tab key; arrows, Home and End move within it.
+  const move = (event) => {
+    const token = hinted(event);
+    if (event.key === "Escape") show(null);
+    if (!token) return;
+    const line = [...token.closest(".line").querySelectorAll("[data-hint]")];
+    const here = line.indexOf(token);
+    const to = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: line.length - 1 }[event.key];
+    if (to === undefined || !line[to]) return;
+    event.preventDefault();
+    line.forEach((one) => { one.tabIndex = -1; });
+    line[to].tabIndex = 0;
+    line[to].focus();
+  };
+
   const start = () => {
+    document.body.append(hint);
+    document.addEventListener("pointerover", (event) => show(hinted(event)));
+    document.addEventListener("focusin", (event) => show(hinted(event)));
+    document.addEventListener("focusout", () => show(null));
+    // Focus may scroll the window: the hint goes along with the focused token.
+    const focused = () => { const at = document.activeElement; return at && at.matches("[data-hint]") ? at : null; };
+    document.addEventListener("scroll", () => show(focused()), { passive: true });
+    document.addEventListener("keydown", move);
     document.querySelectorAll(".plot").forEach((plot) => {
       const figure = JSON.parse(plot.nextElementSibling.textContent);
       figures.push({ plot, figure });

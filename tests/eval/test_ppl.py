@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from eval import plots
 from eval.candidates import Candidate, load_candidate
 from eval.ppl import PplConfig, plan, ppl
 from eval.ppl_page import add_differences
+from hanlm import plots
 from hanlm.artifact import open_artifact
 from hanlm.errors import ArtifactError, ConfigError, InputError
 from hanlm.page import Page

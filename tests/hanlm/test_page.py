@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 import pytest
 
 from hanlm.page import Card, Page, figure_data, format_cell
+from hanlm.page_tokens import Spelled, Token
 
 EVIL = "</script><script>alert('漢')</script>\"><img src=x onerror=alert(1)>"
 
@@ -54,6 +55,8 @@ def page_with_everything(name: str) -> Page:
     page.details(name, name)
     page.conversation([{"role": name, "content": name}])
     page.pieces(name, [name, "<0xE4>"])
+    byte = Token(text=name, hint=name, note=name, is_bytes=True)
+    page.tokens(name, [Token(text=name), Spelled(text=name, tokens=[byte, byte])])
     return page
 
 

@@ -13,6 +13,7 @@ _LABEL_PIXELS = 30
 _MARGIN_PIXELS = 110
 _SHOWN_BEYOND = 1.1  # how far a scale that is cut goes beyond its limit
 _DASHES = ("solid", "dash", "dot")
+_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star", "x", "pentagon", "hexagram")
 
 
 def bars(
@@ -75,8 +76,52 @@ def bars(
     return figure
 
 
+def dots(
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[float | None]],
+    *,
+    unit: str,
+    colors: Mapping[str, str],
+) -> Any:
+    """Return one row a label with a mark for each series, which differ in shape and colour: for many series or rows.
+
+    Args:
+        labels: What each row is about.
+        series: By name, a value for each label.
+        unit: The axis' title.
+        colors: By name.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    spans = [[value for value in row if value is not None] for row in zip(*series.values(), strict=True)]
+    ends = [(row, end) for row, span in enumerate(spans) if span for end in (min(span), max(span), None)]
+    figure.add_scatter(
+        x=[end for _, end in ends],
+        y=[row for row, _ in ends],
+        mode="lines",
+        line={"color": "var(--line)", "width": 3},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    for number, (name, values) in enumerate(series.items()):
+        figure.add_scatter(
+            name=name,
+            x=list(values),
+            y=list(range(len(labels))),
+            customdata=list(labels),
+            mode="markers",
+            marker={"color": colors[name], "size": 11, "symbol": _SYMBOLS[number % len(_SYMBOLS)]},
+            zorder=len(series) - number,  # the first series must not hide behind the others
+            hovertemplate="%{customdata}: %{x:.3f} " + unit + "<extra>%{fullData.name}</extra>",
+        )
+    figure.update_layout(xaxis_title=unit, xaxis_rangemode="tozero")
+    _label_rows(figure, labels, 1)
+    return figure
+
+
 def bars_height(num_labels: int, num_series: int) -> int:
-    """Return the height in pixels at which ``bars``, ``boxes`` and ``forest`` (one series) are easy to read."""
+    """Return the height in pixels at which ``bars`` and ``boxes`` are easy to read, and with one series the others."""
     return _MARGIN_PIXELS + num_labels * (_BAR_PIXELS * num_series + _LABEL_PIXELS)
 
 

@@ -1,0 +1,77 @@
+"""What a run yields, and what the report finds in it: computed once, told as keys and as a page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tokenizer.advice import Advice
+from tokenizer.base import Base
+from tokenizer.compare import BASE, EXTENDED, NamedTokenizer, of_forms
+from tokenizer.count import CorpusCount
+from tokenizer.coverage import single_tokens
+from tokenizer.forms import Forms
+from tokenizer.measure import ComparedMeasure, Measure, measure_compared
+from tokenizer.usage import Usage, counted_texts, usage
+from tokenizer.verify import Verification
+from tokenizer.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Everything the report tells."""
+
+    base: Base
+    old: Forms
+    new: Forms
+    corpus: CorpusCount
+    vocabulary: Vocabulary
+    verification: Verification
+    measure: Measure | None
+    """None where no text was given to measure on."""
+    advice: Advice | None
+    """None where the pieces were merged from another model."""
+    num_requested: int | None
+    """None where all that fit were asked for."""
+    num_rows: int | None
+    """Rows of the model's vocabulary matrices, padding included; None without a model."""
+    num_original: int | None
+    """Tokens before the base was extended for the first time; None where it never was."""
+    quarantined: Mapping[str, int]
+    compared: Sequence[NamedTokenizer] = ()
+    """Other tokenizers that the extended one is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The tokenizers side by side, and what the new tokens are worth."""
+
+    tokenizers: list[NamedTokenizer]
+    """Base, extended, and those compared with."""
+    compared: list[ComparedMeasure]
+    """Of those compared with, in their order."""
+    single_chars: list[frozenset[str]]
+    """The characters that are one token, of each tokenizer."""
+    usage: Usage
+
+    @property
+    def base(self) -> NamedTokenizer:
+        """Return the base."""
+        return self.tokenizers[0]
+
+    @property
+    def extended(self) -> NamedTokenizer:
+        """Return the extended tokenizer."""
+        return self.tokenizers[1]
+
+
+def findings(result: Result) -> Findings:
+    """Run every tokenizer over the held-out text, and count the new tokens' uses there and in training text."""
+    base = of_forms(BASE, result.base.path, result.old)
+    extended = of_forms(EXTENDED, result.base.path, result.new)
+    tokenizers = [base, extended, *result.compared]
+    held_out = result.corpus.held_out
+    return Findings(
+        tokenizers=tokenizers,
+        compared=[measure_compared(tokenizer, held_out) for tokenizer in result.compared],
+        single_chars=[single_tokens(tokenizer.spelling) for tokenizer in tokenizers],
+        usage=usage(base, extended, result.base.num_tokens, counted_texts(result.corpus, result.base.plain)),
+    )
