@@ -5,29 +5,24 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from hanlm.counts import by_reason
-from hanlm.errors import InputError
 from hanlm.log import say
 from hanlm.model_folder import num_base_tokens
 from hanlm.publish import Draft
-from hanlm.quarantine import kept_quarantine
+from hanlm.quarantine import Quarantine, kept_quarantine
 from hanlm.tokenizing import tokenizer_hash
-from tokenizer.advice import MAX_ADVISED, Advice, advise
 from tokenizer.base import Base
 from tokenizer.compare import NamedTokenizer
 from tokenizer.cost import advised_shape
-from tokenizer.count import CorpusCount, count_corpus
+from tokenizer.count import CorpusCount, Segments, count_corpus
 from tokenizer.extend import ExtendConfig
 from tokenizer.forms import Forms
 from tokenizer.measure import measure
-from tokenizer.merge import read_donor
 from tokenizer.model import vocabulary_matrices, write_model
+from tokenizer.new_pieces import new_pieces
 from tokenizer.report import write_report
 from tokenizer.result import Result
-from tokenizer.spm import SpmBase
-from tokenizer.train_spm import train_spm
+from tokenizer.swap import Pruning, prune
 from tokenizer.verify import Verification, verify
-from tokenizer.vocabulary import Vocabulary, learn_vocabulary, merge_vocabulary
 from tokenizer.write import write_card, write_tokenizer
 
 
@@ -41,13 +36,15 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     num_original = num_base_tokens(base.path)
     if num_original is not None:
         say(f"{base.path} was extended before: it had {num_original:,} tokens then, and has {base.num_tokens:,} now")
+    base, pruning = _pruned(config, base, draft)
     segments = partial(base.segments, pieces=config.pieces)
     with kept_quarantine(draft) as quarantine:
-        corpus = count_corpus(config.corpus, quarantine, segments) if config.corpus else CorpusCount()
+        corpus = _count(config, quarantine, segments)
         quarantine.check(config.max_quarantined)
     if config.corpus:
         say(f"counted {corpus.num_distinct} distinct segments in {corpus.num_documents} documents")
-    vocabulary, advice = _choose(config, base, corpus, workers)
+    most = len(pruning.dropped) if pruning is not None else None
+    vocabulary, advice = new_pieces(config, base, corpus, workers, most=most)
     old, new = base.forms(workers), vocabulary.on(base, workers)
     verification = _verify(config, base, old, new, corpus)
     write_tokenizer(base, new, draft.folder)
@@ -65,6 +62,7 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         num_rows=num_rows,
         num_original=num_original,
         quarantined=dict(quarantine.counts),
+        pruning=pruning,
         compared=compared,
     )
     write_report(draft.folder, result)
@@ -72,60 +70,19 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     draft.record(counts={"documents_in": corpus.num_documents, "quarantined": result.quarantined})
 
 
-def _choose(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) -> tuple[Vocabulary, Advice | None]:
-    if config.method == "merge-spm":
-        return _merge(config, base, corpus, workers), None
-    assert config.num_new_tokens is not None
-    most = MAX_ADVISED if config.num_new_tokens == "auto" else config.num_new_tokens
-    vocabulary = learn_vocabulary(base, corpus, config.pieces, config.prior, most, exponent=config.domain_exponent)
-    found = len(vocabulary.pieces)
-    advice = _advise(config, base, corpus, vocabulary, exhausted=found < most, workers=workers)
-    if config.num_new_tokens == "auto":
-        assert advice is not None
-        say(" ".join(advice.explanation()))
-        return vocabulary.cut(advice.recommended.num_new_tokens), advice
-    if found < config.num_new_tokens:
-        say(f"the corpus holds only {found} pieces worth adding, fewer than the {config.num_new_tokens} asked for")
-    return vocabulary.cut(found), advice
+def _pruned(config: ExtendConfig, base: Base, draft: Draft) -> tuple[Base, Pruning | None]:
+    """Return the base to extend: what was given, or that without its unused tokens."""
+    if not config.prune:
+        return base, None
+    assert config.num_new_tokens != "auto"
+    pruning = prune(base, config.corpus, config.num_new_tokens, draft.work / "pruned" / base.path.name)
+    return pruning.base, pruning
 
 
-def _advise(
-    config: ExtendConfig, base: Base, corpus: CorpusCount, vocabulary: Vocabulary, *, exhausted: bool, workers: int
-) -> Advice | None:
-    """Return the advice; None where a number was given and the model is of a kind whose costs are not known."""
-    try:
-        shape = advised_shape(base, config.advise_for)
-    except InputError as error:
-        if config.num_new_tokens == "auto" or config.advise_for is not None:
-            raise
-        say(f"no advice on the size: {error}")
-        return None
-    return advise(base, corpus, vocabulary, shape, exhausted=exhausted, workers=workers)
-
-
-def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) -> Vocabulary:
-    if not isinstance(base, SpmBase):
-        raise InputError(
-            f"--method merge-spm appends SentencePiece pieces, but {base.path} is byte-level; expected a base with "
-            "a SentencePiece tokenizer.model: use the default method."
-        )
-    if config.spm is not None:
-        donor = read_donor(config.spm)
-    else:
-        assert isinstance(config.num_new_tokens, int)
-        donor = train_spm(config.corpus, config.spm_type, config.num_new_tokens, seed=config.seed, workers=workers)
-    vocabulary = merge_vocabulary(
-        base,
-        corpus,
-        donor,
-        config.pieces,
-        compatible=config.compatible,
-        limit=None if config.num_new_tokens == "auto" else config.num_new_tokens,
-        workers=workers,
-    )
-    left = by_reason({reason: len(pieces) for reason, pieces in vocabulary.left_out.items()})
-    say(f"pieces: {len(vocabulary.pieces):,} merged, {left} left out")
-    return vocabulary
+def _count(config: ExtendConfig, quarantine: Quarantine, segments: Segments) -> CorpusCount:
+    if not config.corpus:
+        return CorpusCount()
+    return count_corpus(config.corpus, quarantine, segments, to_learn=config.num_new_tokens is not None)
 
 
 def _verify(config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: CorpusCount) -> Verification:

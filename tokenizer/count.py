@@ -90,7 +90,9 @@ class CorpusCount:
             self._num_checked_chars += len(text)
 
 
-def count_corpus(paths: Sequence[Path], quarantine: Quarantine, segments: Segments) -> CorpusCount:
+def count_corpus(
+    paths: Sequence[Path], quarantine: Quarantine, segments: Segments, *, to_learn: bool = True
+) -> CorpusCount:
     """Read every document once.
 
     Corpus artifacts bring their own valid split; of other texts a share is held out by the hash of the
@@ -106,14 +108,14 @@ def count_corpus(paths: Sequence[Path], quarantine: Quarantine, segments: Segmen
                 count.hold_out(document)
             else:
                 count.learn_from(document, segments)
-    if not count.segments:
+    if to_learn and not count.segments:
         bad = f", and {by_reason(quarantine.counts)} set aside" if quarantine.counts else ""
         raise InputError(
             f"{', '.join(map(str, paths))} holds no Chinese to learn from ({count.num_documents} documents read{bad}); "
             "expected text with Han characters: pass a Chinese corpus."
         )
     count.measured_on = "held-out documents"
-    if not any(has_strong(text) for texts in count.held_out.values() for text in texts):
+    if to_learn and not any(has_strong(text) for texts in count.held_out.values() for text in texts):
         _measure_on_training_text(count, paths)
     return count
 

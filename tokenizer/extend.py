@@ -51,6 +51,9 @@ class ExtendConfig:
     """How much a domain's size counts: 1 weighs every text alike, 0 every domain, so that no small one is starved."""
     compare: tuple[NamedPath, ...] = ()
     """Other tokenizers for the report, `PATH` or `NAME=PATH`: a `tokenizer.model`, a `tokenizer.json`, a folder."""
+    prune: bool = False
+    """Drop tokens that the corpus never uses and no kept token is made from. With `--num-new-tokens` so many are
+    swapped for new ones and the size stays; without it the base only shrinks."""
     pad_to_multiple: int = 1
     """Pad the model's vocabulary to a multiple of this; padding rows belong to no token."""
     seed: int = 0
@@ -92,7 +95,12 @@ class ExtendConfig:
             raise ConfigError("--compatible repeats a merge whole: it needs --spm MODEL and no --num-new-tokens.")
         if self.spm is None and not self.corpus:
             raise ConfigError("expected texts to learn from, got none; pass --corpus PATH….")
-        if self.spm is None and self.num_new_tokens is None:
+        if self.prune and (self.method == "merge-spm" or self.num_new_tokens == "auto" or not self.corpus):
+            raise ConfigError(
+                "--prune needs --corpus and goes with a number of new tokens, which are swapped in, or none: leave out "
+                "merge-spm and auto."
+            )
+        if self.spm is None and self.num_new_tokens is None and not self.prune:
             raise ConfigError("expected how many tokens to add; pass --num-new-tokens N or auto.")
 
 
@@ -109,10 +117,13 @@ def plan(config: ExtendConfig) -> list[str]:
     files = list_files(config.corpus)
     text = f"{len(files)} files of {sum(f.stat().st_size for f in files)} bytes"
     lines = [f"the base has {base.num_tokens} tokens; {_most(config)} are added"]
+    if config.prune:
+        most = f"up to {config.num_new_tokens}" if config.num_new_tokens else "all"
+        lines.append(f"before that, {most} of its tokens that {text} never use are dropped")
     if config.spm is not None:
         read_donor(config.spm)
         lines.append(f"they are the pieces of {config.spm}" + (f", measured on {text}" if files else ""))
-    else:
+    elif config.num_new_tokens is not None:
         lines.append(f"they are learned from {text}")
     if config.num_new_tokens == "auto":
         lines.append(f"what a size costs is reckoned for {advised_shape(base, config.advise_for).name}")

@@ -5,7 +5,8 @@ used, or becomes a part of something that does. So nothing that is dropped was e
 """
 
 import heapq
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import batched, chain
 from pathlib import Path
 
@@ -19,21 +20,32 @@ from tokenizer.forms import Encoder
 _BATCH_DOCUMENTS = 256
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How often each token stands in a corpus."""
+
+    counts: npt.NDArray[np.int64]
+    """[tokens]"""
+    texts: list[str]
+    """Some of the documents counted, early ones more densely: to be tokenized again when tokens are gone."""
+
+
 def count_usage(
-    tokenizer: Encoder, num_tokens: int, paths: Sequence[Path], quarantine: Quarantine
-) -> npt.NDArray[np.int64]:
-    """Return how often each token stands in the texts, all of a corpus's documents, held-out ones too."""
-    usage = np.zeros(num_tokens, np.int64)
-    for texts in batched(_texts(paths, quarantine), _BATCH_DOCUMENTS):
-        ids = np.fromiter(chain.from_iterable(tokenizer.encode(texts)), np.int64)
-        usage += np.bincount(ids, minlength=num_tokens)
-    return usage
-
-
-def _texts(paths: Sequence[Path], quarantine: Quarantine) -> Iterator[str]:
+    tokenizer: Encoder, num_tokens: int, paths: Sequence[Path], quarantine: Quarantine, *, max_chars: int = 1_000_000
+) -> Usage:
+    """Count the tokens of all of a corpus's documents, held-out ones too, and keep up to ``max_chars`` of them."""
+    counts, kept, num_documents, room = np.zeros(num_tokens, np.int64), list[str](), 0, max_chars
     # Whole documents: a token may span what lines would cut, such as a blank line and an indent.
-    for document in read_documents(paths, quarantine):
-        yield document.text
+    documents = read_documents(list(paths), quarantine, split="all")
+    for texts in batched((document.text for document in documents), _BATCH_DOCUMENTS):
+        ids = np.fromiter(chain.from_iterable(tokenizer.encode(texts)), np.int64)
+        counts += np.bincount(ids, minlength=num_tokens)
+        for text in texts:
+            num_documents += 1
+            if len(text) <= room and num_documents >= 1.05 ** min(len(kept), 800):
+                kept.append(text)
+                room -= len(text)
+    return Usage(counts, kept)
 
 
 def droppable(unused: Collection[int], parts: Mapping[int, Collection[int]], limit: int | None = None) -> set[int]:

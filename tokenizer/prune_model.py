@@ -34,6 +34,8 @@ def write_pruned(base: Base, dropped: Collection[int], folder: Path) -> None:
         else:
             shutil.copyfile(path, folder / path.name)
     copy_other_files(base, folder)
+    if (card := base.path / "README.md").is_file():  # names the licences that the result inherits
+        shutil.copyfile(card, folder / card.name)
     generation = read_json(base.path, _GENERATION)
     if generation:
         _write_json(folder / _GENERATION, renumbered_config(generation, new_id))

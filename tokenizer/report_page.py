@@ -13,6 +13,7 @@ from tokenizer.measure import Measure, overall_domains
 from tokenizer.report_tokens import add_new_tokens
 from tokenizer.result import Findings, Result
 from tokenizer.spelling import is_text, shown, together
+from tokenizer.swap import Pruning
 from tokenizer.verify import Verification
 
 SAMPLES: Final = (
@@ -33,6 +34,8 @@ def report_page(result: Result, found: Findings) -> Page:
         if result.advice is not None:
             advice_section(page, result.advice, len(result.vocabulary.pieces))
         _size_curve(page, result, result.measure, found)
+    if result.pruning is not None:
+        _pruned(page, result.pruning)
     _coverage(page, found)
     _samples(page, found.tokenizers)
     add_new_tokens(page, result, found.usage)
@@ -111,6 +114,18 @@ def _comparisons(measure: Measure, found: Findings) -> Iterable[str]:
                 f"({found.extended.num_tokens:,}) needs {abs(change):.1%} {'fewer' if change < 0 else 'more'} tokens."
                 + (f" But {lost:.2%} of the tokens of {tokenizer.name} are unknown: it loses text." if lost else "")
             )
+
+
+def _pruned(page: Page, pruning: Pruning) -> None:
+    page.section("Dropped tokens")
+    page.paragraph(
+        f"Of {pruning.old.num_tokens:,} tokens the corpus never uses {pruning.num_unused:,}; "
+        f"{len(pruning.dropped):,} of them were dropped, and those that stay have moved up (kept_ids in "
+        "vocab_report.json). The corpus's text is cut as before; other text may need more tokens. What is called base "
+        "here is the base without them."
+    )
+    dropped = [pruning.old.spelling(token) for token in pruning.dropped]
+    page.details("Dropped, by old id", "  ".join(dropped))
 
 
 def _size_curve(page: Page, result: Result, measure: Measure, found: Findings) -> None:

@@ -94,6 +94,11 @@ def learn_vocabulary(
     return _curve(learned, sizes)
 
 
+def no_vocabulary(num_domains: int) -> Vocabulary:
+    """Return no pieces at all."""
+    return Vocabulary([], [], np.zeros((0, num_domains), np.int64))
+
+
 def weighted_segments(domains: Mapping[str, Mapping[str, int]], exponent: float) -> dict[str, int]:
     """Return segment -> weight in 1/WEIGHT_UNIT over all domains, which together weigh as much as they have characters.
 

@@ -78,8 +78,10 @@ def test_usage_is_the_count_of_every_token_in_every_document(base, english_file)
     usage = count_usage(base.forms(), base.num_tokens, [english_file], Quarantine())
     texts = [d.text for d in read_documents([english_file], Quarantine())]
     ids = [token for text in texts for token in base.forms().encode([text])[0]]
-    assert usage.sum() == len(ids)
-    assert usage[ids[0]] == ids.count(ids[0])
+    assert usage.counts.sum() == len(ids)
+    assert usage.counts[ids[0]] == ids.count(ids[0])
+    assert set(usage.texts) <= set(texts)
+    assert len(usage.texts) > 20
 
 
 def test_ids_in_a_configuration_move_and_other_numbers_stay():

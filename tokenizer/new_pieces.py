@@ -1,0 +1,87 @@
+"""The new pieces that a configuration asks for: so many, as many as are advised, none, or those of another model."""
+
+from hanlm.counts import by_reason
+from hanlm.errors import InputError
+from hanlm.log import say
+from tokenizer.advice import MAX_ADVISED, Advice, advise
+from tokenizer.base import Base
+from tokenizer.cost import advised_shape
+from tokenizer.count import CorpusCount
+from tokenizer.extend import MAX_NEW_TOKENS, ExtendConfig
+from tokenizer.merge import read_donor
+from tokenizer.spm import SpmBase
+from tokenizer.train_spm import train_spm
+from tokenizer.vocabulary import Vocabulary, learn_vocabulary, merge_vocabulary, no_vocabulary
+
+
+def new_pieces(
+    config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int, *, most: int | None = None
+) -> tuple[Vocabulary, Advice | None]:
+    """Return the new pieces, and the advice on their number.
+
+    Args:
+        config: What is asked for.
+        base: What is extended.
+        corpus: What is learned from, and measured on.
+        workers: Threads.
+        most: An upper bound: as many as tokens were dropped for them.
+
+    Raises:
+        InputError: If nothing is worth adding, or the base cannot be extended in this way.
+    """
+    if config.method == "merge-spm":
+        return _merge(config, base, corpus, workers), None
+    if config.num_new_tokens is None:
+        return no_vocabulary(len(corpus.held_out)), None
+    wanted = MAX_ADVISED if config.num_new_tokens == "auto" else min(config.num_new_tokens, most or MAX_NEW_TOKENS)
+    vocabulary = learn_vocabulary(base, corpus, config.pieces, config.prior, wanted, exponent=config.domain_exponent)
+    found = len(vocabulary.pieces)
+    advice = _advise(config, base, corpus, vocabulary, exhausted=found < wanted, workers=workers)
+    if config.num_new_tokens == "auto":
+        assert advice is not None
+        say(" ".join(advice.explanation()))
+        return vocabulary.cut(advice.recommended.num_new_tokens), advice
+    if wanted < config.num_new_tokens:
+        say(f"only {wanted:,} tokens could be dropped, so no more are swapped in than those")
+    elif found < config.num_new_tokens:
+        say(f"the corpus holds only {found} pieces worth adding, fewer than the {config.num_new_tokens} asked for")
+    return vocabulary.cut(found), advice
+
+
+def _advise(
+    config: ExtendConfig, base: Base, corpus: CorpusCount, vocabulary: Vocabulary, *, exhausted: bool, workers: int
+) -> Advice | None:
+    """Return the advice; None where a number was given and the model is of a kind whose costs are not known."""
+    try:
+        shape = advised_shape(base, config.advise_for)
+    except InputError as error:
+        if config.num_new_tokens == "auto" or config.advise_for is not None:
+            raise
+        say(f"no advice on the size: {error}")
+        return None
+    return advise(base, corpus, vocabulary, shape, exhausted=exhausted, workers=workers)
+
+
+def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) -> Vocabulary:
+    if not isinstance(base, SpmBase):
+        raise InputError(
+            f"--method merge-spm appends SentencePiece pieces, but {base.path} is byte-level; expected a base with "
+            "a SentencePiece tokenizer.model: use the default method."
+        )
+    if config.spm is not None:
+        donor = read_donor(config.spm)
+    else:
+        assert isinstance(config.num_new_tokens, int)
+        donor = train_spm(config.corpus, config.spm_type, config.num_new_tokens, seed=config.seed, workers=workers)
+    vocabulary = merge_vocabulary(
+        base,
+        corpus,
+        donor,
+        config.pieces,
+        compatible=config.compatible,
+        limit=None if config.num_new_tokens == "auto" else config.num_new_tokens,
+        workers=workers,
+    )
+    left = by_reason({reason: len(pieces) for reason, pieces in vocabulary.left_out.items()})
+    say(f"pieces: {len(vocabulary.pieces):,} merged, {left} left out")
+    return vocabulary

@@ -1,0 +1,92 @@
+"""``--prune``: the base without what the corpus never uses, as a folder that is then extended like any other."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hanlm.errors import InputError
+from hanlm.log import say
+from hanlm.model_folder import num_base_tokens
+from hanlm.quarantine import Quarantine
+from tokenizer.base import Base
+from tokenizer.families import read_base
+from tokenizer.forms import Forms
+from tokenizer.prune import count_usage, droppable
+from tokenizer.prune_model import write_pruned
+from tokenizer.renumber import new_ids
+from tokenizer.verify import VerificationError
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """A smaller base, and what it lost."""
+
+    base: Base
+    """The smaller one."""
+    old: Forms
+    """The tokenizer before."""
+    dropped: list[int]
+    """Old ids."""
+    num_unused: int
+    """Tokens that the corpus never uses; those that others are made from stay."""
+
+    @property
+    def new_id(self) -> Mapping[int, int]:
+        """Old id -> new id of the tokens that stay."""
+        return new_ids(self.old.num_tokens, frozenset(self.dropped))
+
+    def as_report(self) -> dict[str, Any]:
+        """Return the key ``pruned`` of ``vocab_report.json``."""
+        return {
+            "num_tokens_before": self.old.num_tokens,
+            "num_unused": self.num_unused,
+            "num_dropped": len(self.dropped),
+            "dropped": [self.old.spelling(token) for token in self.dropped],
+            "kept_ids": list(self.new_id),
+        }
+
+    def require_same_tokens(self, texts: Sequence[str]) -> None:
+        """Raise ``VerificationError`` unless documents of the corpus keep the tokens that they had."""
+        new_id, smaller = self.new_id, self.base.forms()
+        for text, before, after in zip(texts, self.old.encode(texts), smaller.encode(texts), strict=True):
+            if [new_id.get(token) for token in before] != after:
+                raise VerificationError(
+                    f"expected the pruned tokenizer to cut the corpus's text as before, got other tokens for "
+                    f"{text[:80]!r}; nothing was written: report this with the base's name."
+                )
+
+
+def prune(base: Base, corpus: Sequence[Path], limit: int | None, folder: Path) -> Pruning:
+    """Write the base without up to ``limit`` tokens that the corpus never uses, and read it back.
+
+    Args:
+        base: What is pruned.
+        corpus: All that the model must still be good at: a token that stands nowhere in it goes.
+        limit: The most to drop; None drops all.
+        folder: Where the smaller base is written; its last part becomes the base's name.
+
+    Raises:
+        InputError: If the corpus uses every token.
+        VerificationError: If a text of the corpus would get other tokens.
+    """
+    old = base.forms()
+    used = count_usage(old, base.num_tokens, corpus, Quarantine())
+    parts = base.parts()
+    unused = [token for token in parts if used.counts[token] == 0]
+    dropped = sorted(droppable(unused, parts, limit))
+    if not dropped:
+        raise InputError(f"the corpus uses every token of {base.path} that could be dropped; leave out --prune.")
+    say(f"{len(unused):,} tokens are never used; {len(dropped):,} of them are dropped")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_pruned(base, frozenset(dropped), folder)
+    original = num_base_tokens(base.path)
+    if original is not None:  # of a base that was extended before, the new rows are told from the old ones by this
+        kept = sum(token < original for token in new_ids(base.num_tokens, frozenset(dropped)))
+        (folder / "vocab_report.json").write_text(json.dumps({"num_base_tokens": kept}), encoding="utf-8")
+    pruning = Pruning(read_base(folder, trust_remote_code=True), old, dropped, len(unused))
+    pruning.require_same_tokens(used.texts)
+    return pruning
