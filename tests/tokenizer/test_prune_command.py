@@ -1,0 +1,103 @@
+"""``extend-vocab --prune`` on a model: fewer rows, or as many swapped, and logits of kept tokens as they were."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hanlm.errors import ConfigError, InputError
+from hanlm.models import load_model
+from hanlm.tokenizing import load_tokenizer
+from tokenizer.extend import ExtendConfig, extend, plan
+
+
+@pytest.fixture(scope="module")
+def few_words(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "few.jsonl"
+    lines = [{"id": str(i), "text": f"She opened the letter {i} and read it, twice; then she left."} for i in range(60)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def pruned(tiny_model_folder, few_words, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("pruned") / "model"
+    return extend(ExtendConfig(base=tiny_model_folder, corpus=(few_words,), prune=True, out=out))
+
+
+def report_of(folder: Path) -> dict:
+    return json.loads((folder / "vocab_report.json").read_text(encoding="utf-8"))
+
+
+def test_logits_of_kept_tokens_are_the_bases_to_the_bit(tiny_model_folder, pruned):
+    base, smaller = load_model(tiny_model_folder), load_model(pruned)
+    kept = report_of(pruned)["pruned"]["kept_ids"]
+    text = "She opened the letter 7 and read it, twice."
+    old_ids = load_tokenizer(tiny_model_folder).encode(text, add_special_tokens=False)
+    new_ids = load_tokenizer(pruned).encode(text, add_special_tokens=False)
+    assert [kept[i] for i in new_ids] == old_ids
+    with torch.no_grad():
+        before = base(torch.tensor([old_ids])).logits[..., kept]
+        after = smaller(torch.tensor([new_ids])).logits
+    assert after.shape[-1] == len(kept) < base.config.vocab_size
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
+    for name, weight in smaller.state_dict().items():
+        old = base.state_dict()[name]
+        assert torch.equal(weight, old[kept] if weight.shape != old.shape else old)
+
+
+def test_ids_in_the_configuration_are_those_of_the_same_tokens(tiny_model_folder, pruned):
+    old, new = load_tokenizer(tiny_model_folder), load_tokenizer(pruned)
+    before, after = (json.loads((f / "config.json").read_text()) for f in (tiny_model_folder, pruned))
+    for role in ("bos_token_id", "eos_token_id"):
+        assert old.convert_ids_to_tokens(before[role]) == new.convert_ids_to_tokens(after[role])
+    assert after["vocab_size"] == len(new) < len(old)
+
+
+def test_what_was_dropped_is_told(pruned):
+    report = report_of(pruned)
+    told = report["pruned"]
+    assert told["num_dropped"] == len(told["dropped"]) > 20
+    assert told["num_tokens_before"] == len(told["kept_ids"]) + told["num_dropped"]
+    assert report["num_new_tokens"] == 0
+    assert "Dropped tokens" in (pruned / "vocab_report.html").read_text(encoding="utf-8")
+
+
+def test_swapping_keeps_the_size_and_the_order_of_the_others(tiny_model_folder, few_words, chinese_file, tmp_path):
+    config = ExtendConfig(
+        base=tiny_model_folder, corpus=(few_words, chinese_file), prune=True, num_new_tokens=15, out=tmp_path / "out"
+    )
+    swapped = load_tokenizer(extend(config))
+    old = load_tokenizer(tiny_model_folder)
+    assert len(swapped) == len(old)
+    assert load_model(tmp_path / "out").config.vocab_size == load_model(tiny_model_folder).config.vocab_size
+    report = report_of(tmp_path / "out")
+    assert report["pruned"]["num_dropped"] == report["num_new_tokens"] == 15
+    names = old.convert_ids_to_tokens(report["pruned"]["kept_ids"])
+    assert swapped.convert_ids_to_tokens(list(range(len(names)))) == names
+    assert not (tmp_path / "out.work").exists()
+
+
+def test_the_plan_says_what_is_dropped(tiny_model_folder, few_words, tmp_path):
+    config = ExtendConfig(base=tiny_model_folder, corpus=(few_words,), prune=True, out=tmp_path / "out")
+    assert any("dropped" in line for line in plan(config))
+
+
+def test_a_corpus_that_uses_everything_is_refused(tiny_model_folder, tmp_path):
+    spoken = [token for token in load_tokenizer(tiny_model_folder).get_vocab() if "<" not in token]
+    text = tmp_path / "all.jsonl"
+    lines = [json.dumps({"id": str(i), "text": token.replace("▁", " ")}) for i, token in enumerate(spoken)]
+    joined = [json.dumps({"id": f"x{i}", "text": "x" + token.replace("▁", " ")}) for i, token in enumerate(spoken)]
+    text.write_text("\n".join([*lines, *joined]), encoding="utf-8")
+    unused = ExtendConfig(base=tiny_model_folder, corpus=(text,), prune=True, out=tmp_path / "out")
+    with pytest.raises(InputError, match="uses every token"):
+        extend(unused)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("change", [{"num_new_tokens": "auto"}, {"method": "merge-spm"}, {"corpus": ()}])
+def test_prune_goes_with_a_number_and_a_corpus(change, tmp_path):
+    right = {"base": tmp_path, "corpus": (tmp_path,), "num_new_tokens": 9, "prune": True, "out": tmp_path / "out"}
+    with pytest.raises(ConfigError, match="--prune needs|--corpus"):
+        ExtendConfig(**(right | change))
