@@ -21,6 +21,7 @@ from tokenizer.model import vocabulary_matrices, write_model
 from tokenizer.new_pieces import new_pieces
 from tokenizer.report import write_report
 from tokenizer.result import Result
+from tokenizer.sample import plan_sample
 from tokenizer.swap import Pruning, prune
 from tokenizer.verify import Verification, verify
 from tokenizer.write import write_card, write_tokenizer
@@ -39,7 +40,7 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     base, pruning = _pruned(config, base, draft)
     segments = partial(base.segments, pieces=config.pieces)
     with kept_quarantine(draft) as quarantine:
-        corpus = _count(config, quarantine, segments)
+        corpus = _count(config, draft, quarantine, segments)
         quarantine.check(config.max_quarantined)
     if config.corpus:
         say(f"counted {corpus.num_distinct} distinct segments in {corpus.num_documents} documents")
@@ -79,10 +80,13 @@ def _pruned(config: ExtendConfig, base: Base, draft: Draft) -> tuple[Base, Pruni
     return pruning.base, pruning
 
 
-def _count(config: ExtendConfig, quarantine: Quarantine, segments: Segments) -> CorpusCount:
+def _count(config: ExtendConfig, draft: Draft, quarantine: Quarantine, segments: Segments) -> CorpusCount:
     if not config.corpus:
         return CorpusCount()
-    return count_corpus(config.corpus, quarantine, segments, to_learn=config.num_new_tokens is not None)
+    sample = plan_sample(config.corpus, config.max_chars)
+    draft.record(sample=sample.as_record())
+    to_learn = config.num_new_tokens is not None
+    return count_corpus(config.corpus, quarantine, segments, sample=sample, to_learn=to_learn)
 
 
 def _verify(config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: CorpusCount) -> Verification:

@@ -4,7 +4,7 @@ Memory is bounded by the distinct segments and the held-out text, not by the cor
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from hanlm.quarantine import Quarantine
 from hanlm.records import Document, read_documents
 from hanlm.text import in_valid_split
 from tokenizer.pieces import has_strong
+from tokenizer.sample import Sample
 
 HELD_OUT_FRACTION: Final = 0.02
 """Share of a corpus without a valid split that is measured on instead of learned from: corpus build's default."""
@@ -46,6 +47,8 @@ class CorpusCount:
     documents: list[str] = field(default_factory=list[str])
     """Documents, spread over the corpus, on which SentencePiece and the fast tokenizer are compared."""
     num_documents: int = 0
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Domain -> share of its documents that was learned from, where that is not all."""
     measured_on: str = ""
     """Where ``held_out`` comes from, in words."""
     _num_checked_chars: int = 0
@@ -91,9 +94,14 @@ class CorpusCount:
 
 
 def count_corpus(
-    paths: Sequence[Path], quarantine: Quarantine, segments: Segments, *, to_learn: bool = True
+    paths: Sequence[Path],
+    quarantine: Quarantine,
+    segments: Segments,
+    *,
+    sample: Sample | None = None,
+    to_learn: bool = True,
 ) -> CorpusCount:
-    """Read every document once.
+    """Read every document once, and learn from all or from those of a sample.
 
     Corpus artifacts bring their own valid split; of other texts a share is held out by the hash of the
     content. Where that leaves nothing to measure on, the training text itself is measured.
@@ -101,12 +109,13 @@ def count_corpus(
     Raises:
         InputError: If the texts cannot be read, or hold nothing new pieces could be learned from.
     """
-    count = CorpusCount()
+    sample = sample or Sample()
+    count = CorpusCount(shares=sample.shares)
     for path in paths:
         for document, is_held_out in parted_documents(path, quarantine):
             if is_held_out:
                 count.hold_out(document)
-            else:
+            elif sample.takes(document):
                 count.learn_from(document, segments)
     if to_learn and not count.segments:
         bad = f", and {by_reason(quarantine.counts)} set aside" if quarantine.counts else ""

@@ -56,6 +56,9 @@ class ExtendConfig:
     swapped for new ones and the size stays; without it the base only shrinks."""
     pad_to_multiple: int = 1
     """Pad the model's vocabulary to a multiple of this; padding rows belong to no token."""
+    max_chars: int = 500_000_000
+    """Learn from about so many characters (1.5 GB of Chinese), a sample of each large domain that the texts decide;
+    0 takes everything, and memory for its distinct segments."""
     seed: int = 0
     """Of the noise that sets the new characters' rows apart."""
     workers: int = 0
@@ -85,6 +88,8 @@ class ExtendConfig:
             raise ConfigError(f"expected --pad-to-multiple of at least 1, got {self.pad_to_multiple}.")
         if not 0 <= self.domain_exponent <= 1:
             raise ConfigError(f"expected --domain-exponent between 0 and 1, got {self.domain_exponent}.")
+        if self.max_chars < 0:
+            raise ConfigError(f"expected --max-chars of 0 (everything) or more, got {self.max_chars}.")
         if self.workers < 0:
             raise ConfigError(f"expected --workers of 0 (every core) or more, got {self.workers}.")
         if not 0 <= self.max_quarantined <= 1:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +20,9 @@ _RATIO: Final = 6
 class Sample:
     """Which documents are learned from."""
 
-    num_chars: Mapping[str, int]
+    num_chars: Mapping[str, int] = field(default_factory=dict[str, int])
     """Domain -> characters in all; empty where everything is taken."""
-    shares: Mapping[str, float]
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])
     """Domain -> share of its documents; 1 where it is not named."""
 
     def takes(self, document: Document) -> bool:
@@ -52,7 +52,7 @@ def plan_sample(paths: Sequence[Path], max_chars: int) -> Sample:
         max_chars: 0 takes everything.
     """
     if max_chars == 0 or _most_chars(paths) <= max_chars:
-        return Sample({}, {})
+        return Sample()
     say(f"the corpus may be larger than --max-chars {max_chars:,}: measuring its domains")
     sizes: Counter[str] = Counter()
     for document in read_documents(list(paths), Quarantine(), txt_unit="line", split="train"):

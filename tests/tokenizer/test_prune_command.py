@@ -99,5 +99,5 @@ def test_a_corpus_that_uses_everything_is_refused(tiny_model_folder, tmp_path):
 @pytest.mark.parametrize("change", [{"num_new_tokens": "auto"}, {"method": "merge-spm"}, {"corpus": ()}])
 def test_prune_goes_with_a_number_and_a_corpus(change, tmp_path):
     right = {"base": tmp_path, "corpus": (tmp_path,), "num_new_tokens": 9, "prune": True, "out": tmp_path / "out"}
-    with pytest.raises(ConfigError, match="--prune needs|--corpus"):
+    with pytest.raises(ConfigError, match=r"--prune needs|--corpus"):
         ExtendConfig(**(right | change))
