@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from tokenizer.extend import ExtendConfig, extend
 from tokenizer.pieces import NEWLINE, segments
 from tokenizer.proto import NORMAL, USER_DEFINED, read_proto
+from tokenizer.spelling import fast_spelling
 
 LINES = "他说，这本书很好。\n“你也读读吧。”\n\n第 一 章\n这本书他读了两遍。\n说完了……\n"
 NEWLINES = st.lists(
@@ -101,3 +102,8 @@ def test_a_newline_that_the_base_cuts_out_of_the_text_joins_nothing(tiny_tokeniz
     forms = extended(model, tmp_path)
     assert [piece for piece in forms.pieces if NEWLINE in piece] == ["\n"]
     forms.check("他说。\n“你也读读吧。”\n")
+
+
+def test_a_report_shows_the_line_end_of_a_fast_vocabulary_too():
+    model = {"byte_fallback": True}
+    assert fast_spelling({"model": model}, {"。<0x0A>": 7, "<0x0A>": 8}) == {7: "。\n".encode(), 8: b"\n"}
