@@ -36,6 +36,16 @@ class Base(ABC):
     def num_tokens(self) -> int:
         """The ids in use, added tokens among them."""
 
+    @property
+    @abstractmethod
+    def scores(self) -> dict[str, float]:
+        """Score of every mergeable piece: the larger merges first."""
+
+    @property
+    @abstractmethod
+    def next_score(self) -> float:
+        """The score that continues the base's ranks."""
+
     def segments(self, text: str, pieces: Pieces) -> list[str]:
         """Return the strings of a text inside which new pieces may be formed, as the vocabulary spells them.
 

@@ -240,6 +240,26 @@ def seed(s: Any, first: Any, last: Any) -> Any:
 
 
 @entry_jit
+def add_given(s: Any, keys: Any, lengths: Any) -> Any:
+    """Add pieces by their hashes, in this order, until all are added or room is lacking."""
+    while s.n[NUM_NEW] < keys.size:
+        if s.n[PENDING] < 0:
+            key, length = keys[s.n[NUM_NEW]], lengths[s.n[NUM_NEW]]
+            slot = find(s.table, key)
+            if s.table[2 * slot + np.uint64(1)] == 0:  # it does not occur
+                if length > 1:
+                    add_token(s, s.n[ACTIVE], key, length)
+                    s.n[ACTIVE] += 1
+                s.n[NUM_NEW] += 1
+                continue
+            s.n[PENDING] = np.int64(s.table[2 * slot + np.uint64(1)]) - 1
+        if lacks_room(s, 2 * s.meta[s.n[PENDING] * NUM_FIELDS + COUNT]):
+            return NEEDS_ROOM
+        add_pending(s)
+    return DONE
+
+
+@entry_jit
 def add_pieces(s: Any, num_new: Any) -> Any:
     """Add the best pieces until there are ``num_new``, or no candidate is left, or room is lacking."""
     while s.n[NUM_NEW] < num_new:

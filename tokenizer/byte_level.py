@@ -47,6 +47,14 @@ class ByteBase(Base):
         pairs = [m.split(" ", 1) if isinstance(m, str) else m for m in self.fast["model"]["merges"]]
         return [(left, right) for left, right in pairs]
 
+    @property
+    def scores(self) -> dict[str, float]:
+        return {token: -float(rank) for rank, token in enumerate(ranked(self.fast["model"]["vocab"], self.merges))}
+
+    @property
+    def next_score(self) -> float:
+        return -float(len(self.scores))
+
     def _segments(self, text: str, pieces: Pieces) -> list[str]:  # noqa: ARG002 (separators are found in the tokens)
         """Return the pre-tokens with a character that new tokens must hold, in the byte alphabet."""
         words = self._own.words(text) if has_strong(text) else []

@@ -4,10 +4,12 @@ transformers' own conversion from ``tokenizer.model`` misorders merges of runs o
 LlamaTokenizer replaces the normalizer; so everything is spelled out, for the class PreTrainedTokenizerFast.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from tokenizer.base import Base
-from tokenizer.pieces import SPACE
+from tokenizer.newline import NEWLINE_BYTE, newline_as_byte, with_newline_byte
+from tokenizer.pieces import NEWLINE, SPACE
 from tokenizer.proto import NORMAL
 
 FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
@@ -17,6 +19,10 @@ def fast_tokenizer(base: Base, proto: Any) -> dict[str, Any]:
     """Return the contents of ``tokenizer.json`` for an extended SentencePiece model."""
     prepend = [{"type": "Prepend", "prepend": SPACE}] if proto.normalizer_spec.add_dummy_prefix else []
     strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prepend else []
+    as_byte = newline_as_byte(proto)
+    spelled: Callable[[str], str] = with_newline_byte if as_byte else str
+    # Token by token and before the bytes are gathered; the letters <0x0A> of a text are never one token.
+    newline = [_replace(NEWLINE_BYTE, NEWLINE)] if as_byte else []
     return {
         "version": "1.0",
         "truncation": None,
@@ -27,7 +33,7 @@ def fast_tokenizer(base: Base, proto: Any) -> dict[str, Any]:
         "post_processor": base.post_processor or _post_processor(base),
         "decoder": {
             "type": "Sequence",
-            "decoders": [_replace(SPACE, " "), {"type": "ByteFallback"}, {"type": "Fuse"}, *strip],
+            "decoders": [_replace(SPACE, " "), *newline, {"type": "ByteFallback"}, {"type": "Fuse"}, *strip],
         },
         "model": {
             "type": "BPE",
@@ -38,25 +44,26 @@ def fast_tokenizer(base: Base, proto: Any) -> dict[str, Any]:
             "fuse_unk": True,
             "byte_fallback": True,
             "ignore_merges": False,
-            "vocab": {piece.piece: i for i, piece in enumerate(proto.pieces)},
-            "merges": merges(proto),
+            "vocab": {spelled(piece.piece): i for i, piece in enumerate(proto.pieces)},
+            "merges": [[spelled(left), spelled(right)] for left, right in merges(proto)],
         },
     }
 
 
 def merges(proto: Any) -> list[list[str]]:
-    """Return every split of every piece into two pieces, in the order in which SentencePiece merges.
+    """Return every split of every piece into two pieces (or a newline), in the order in which SentencePiece merges.
 
     SentencePiece takes the best score and, among equal scores, the leftmost pair. Pieces of one score (LLaMA's
     runs of spaces) come longest first: a run then grows from its left end, as it does there.
     """
     scores = {p.piece: p.score for p in proto.pieces if p.type == NORMAL}
+    parts = scores.keys() | ({NEWLINE} if newline_as_byte(proto) else set[str]())
     ranked = sorted(scores, key=lambda piece: (-scores[piece], -len(piece)))
     return [
         [piece[:cut], piece[cut:]]
         for piece in ranked
         for cut in range(1, len(piece))
-        if piece[:cut] in scores and piece[cut:] in scores
+        if piece[:cut] in parts and piece[cut:] in parts
     ]
 
 

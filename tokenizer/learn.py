@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer import bpe_kernels as kernels
-from tokenizer.bpe_loop import NEEDS_ROOM, add_pieces, seed
+from tokenizer.bpe_loop import NEEDS_ROOM, add_given, add_pieces, seed
 from tokenizer.start import Start
 
 WEIGHT_UNIT = 100
@@ -31,6 +31,10 @@ class Learned:
     """Tokens that each piece saved on the weighted text when it was added."""
     saved: npt.NDArray[np.int64]
     """[sizes, domains]: tokens saved on held-out text with the first ``sizes[i]`` pieces."""
+    tokens: npt.NDArray[np.int64]
+    """[pieces]: the pieces' ids in ``state``."""
+    state: kernels.State
+    """The text as it is tokenized with all pieces."""
 
 
 def learn(start: Start, *, sizes: Sequence[int], min_gain: int = 2 * WEIGHT_UNIT) -> Learned:
@@ -44,9 +48,7 @@ def learn(start: Start, *, sizes: Sequence[int], min_gain: int = 2 * WEIGHT_UNIT
     Returns:
         At most ``sizes[-1]`` pieces; fewer where the text holds no more.
     """
-    state = start.state._replace(min_gain=np.int64(min_gain))
-    state = _with_room_as_needed(state, lambda s: seed(s, np.int64(start.first), np.int64(start.last)))
-    state.saved[:] = 0  # what the base's own pieces saved is no gain of ours
+    state = _seeded(start, min_gain)
     state.n[kernels.FLOOR] = max(8 * min_gain, int(state.gain.max()))  # above min_gain, so that the heap is filled
     saved = np.zeros((len(sizes), state.saved.size), np.int64)
     for row, size in enumerate(sizes):
@@ -57,7 +59,45 @@ def learn(start: Start, *, sizes: Sequence[int], min_gain: int = 2 * WEIGHT_UNIT
         start.spell(state.text[first : first + length])
         for first, length in zip(state.new_first[:count], state.new_length[:count], strict=True)
     ]
-    return Learned(found, (state.new_gain[:count] / WEIGHT_UNIT).tolist(), saved)
+    return Learned(found, (state.new_gain[:count] / WEIGHT_UNIT).tolist(), saved, _new_tokens(state, start), state)
+
+
+def replay(
+    start: Start, keys: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int64], sizes: Sequence[int]
+) -> npt.NDArray[np.int64]:
+    """Return what given pieces save on held-out text, [sizes, domains], added in the given order.
+
+    Args:
+        start: The held-out segments in the base's tokens; used up by this.
+        keys: The pieces' hashes, best rank first.
+        lengths: Their symbols.
+        sizes: Increasing numbers of pieces at which to note what is saved.
+    """
+    state = _seeded(start, 0)
+    saved = np.zeros((len(sizes), state.saved.size), np.int64)
+    for row, size in enumerate(sizes):
+        state = _with_room_as_needed(state, lambda s, size=size: add_given(s, keys[:size], lengths[:size]))
+        saved[row] = state.saved
+    return saved
+
+
+def _seeded(start: Start, min_gain: int) -> kernels.State:
+    """Return the state with the base's own pieces merged."""
+    state = start.state._replace(min_gain=np.int64(min_gain))
+    state = _with_room_as_needed(state, lambda s: seed(s, np.int64(start.first), np.int64(start.last)))
+    state.saved[:] = 0  # what the base's own pieces saved is no gain of ours
+    return state
+
+
+def _new_tokens(state: kernels.State, start: Start) -> npt.NDArray[np.int64]:
+    """Return the ids of the new pieces: a character has one from the start, longer ones are numbered on."""
+    count = int(state.n[kernels.NUM_NEW])
+    longer = state.new_length[:count] > 1
+    tokens = start.last - 1 + np.cumsum(longer)
+    characters = {int(key): token for token, key in enumerate(state.tok_hash[: start.first])}
+    for i in np.flatnonzero(~longer):
+        tokens[i] = characters[int(kernels.char_hash(state.text[state.new_first[i]]))]
+    return tokens
 
 
 def _with_room_as_needed(state: kernels.State, step: Callable[[kernels.State], int]) -> kernels.State:

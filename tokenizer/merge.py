@@ -4,14 +4,14 @@
 ranks that continue the base's, and leaves out what could never be produced or does not belong.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
 from tokenizer.merging import is_reachable
-from tokenizer.pieces import SEPARATOR, STRONG, Pieces, class_table
+from tokenizer.pieces import NEWLINE, SEPARATOR, STRONG, Pieces, class_table
 from tokenizer.proto import NORMAL, USER_DEFINED, parse_proto
 from tokenizer.spm import SpmBase
 
@@ -87,9 +87,10 @@ def _reason_against(piece: str, known: set[str], pieces: Pieces) -> str | None:
 def _reachable(base: SpmBase, wanted: Sequence[str]) -> list[str]:
     """Return the pieces that merging, best rank first, really arrives at, in an order of ranks that makes it so."""
     ranks, first = dict(base.ranked), base.next_score
+    parts = ranks.keys() | ({NEWLINE} if base.newline_joins else set[str]())
     order = list(wanted)
     while True:
-        order = _after_their_parts(order, ranks)
+        order = _after_their_parts(order, parts)
         scores = ranks | {piece: first - i for i, piece in enumerate(order)}
         alive = [piece for piece in order if is_reachable(piece, scores)]
         if len(alive) == len(order):
@@ -97,16 +98,16 @@ def _reachable(base: SpmBase, wanted: Sequence[str]) -> list[str]:
         order = alive
 
 
-def _after_their_parts(wanted: Sequence[str], known: Mapping[str, float]) -> list[str]:
+def _after_their_parts(wanted: Sequence[str], known: Set[str]) -> list[str]:
     """Return the pieces, each as early as its ranking allows but after two parts it can be merged from."""
-    placed = dict.fromkeys(known)
+    placed = set(known)
     order: list[str] = []
     waiting = list(wanted)
     while waiting:
         later: list[str] = []
         for piece in waiting:
             if len(piece) == 1 or any(piece[:i] in placed and piece[i:] in placed for i in range(1, len(piece))):
-                placed[piece] = None
+                placed.add(piece)
                 order.append(piece)
             else:
                 later.append(piece)

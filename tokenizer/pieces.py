@@ -1,8 +1,8 @@
 """What new pieces may hold: strong, weak and separating characters.
 
 Every new piece holds at least one strong character (Han, or punctuation that only CJK text uses), so text
-without one keeps the base tokenizer's ids. Weak characters (a real space, and quotes and dashes that other scripts
-share) may stand beside strong ones. Everything else separates: digits, Latin, the newline.
+without one keeps the base tokenizer's ids. Weak characters (a real space, quotes and dashes that other scripts
+share, the newline) may stand beside strong ones. Everything else separates: digits, Latin, tabs.
 """
 
 import re
@@ -18,6 +18,10 @@ type Pieces = Literal["han", "han+punct", "han+punct+space"]
 
 SPACE: Final = "\u2581"
 """SentencePiece's sign for a space; a literal U+2581 in a text is a separator, never taken for one."""
+
+NEWLINE: Final = "\n"
+"""Ends a run of Chinese: `。` and the line end are one piece, but nothing reaches into the next line, so that the
+distinct segments stay few."""
 
 SEPARATOR, WEAK, STRONG = 0, 1, 2
 
@@ -39,7 +43,7 @@ def class_table(pieces: Pieces) -> npt.NDArray[np.uint8]:
         table[[ord(c) for c in CJK_PUNCTUATION]] = STRONG
         table[[ord(c) for c in WEAK_PUNCTUATION]] = WEAK
     if pieces == "han+punct+space":
-        table[ord(SPACE)] = WEAK
+        table[[ord(SPACE), ord(NEWLINE)]] = WEAK
     return table
 
 
@@ -50,23 +54,23 @@ def segment_pattern(pieces: Pieces) -> re.Pattern[str]:
     A run starts with a strong character and at most one weak one before it, which keeps the search linear
     on long runs of spaces.
     """
-    strong, weak = HAN_CLASS, ""
+    strong, weak, end = HAN_CLASS, "", ""
     if pieces != "han":
         strong += re.escape("".join(sorted(CJK_PUNCTUATION)))
         weak += re.escape("".join(sorted(WEAK_PUNCTUATION)))
     if pieces == "han+punct+space":
-        weak += " "
-    return re.compile(f"[{weak}]?[{strong}][{strong}{weak}]*" if weak else f"[{strong}]+")
+        weak, end = weak + " ", f"{NEWLINE}*"
+    return re.compile(f"[{weak}]?[{strong}][{strong}{weak}]*{end}" if weak else f"[{strong}]+")
 
 
 def segments(text: str, pieces: Pieces) -> list[str]:
     """Return the runs of a text that new pieces are learned from, a space written as U+2581.
 
     A weak character after the last strong one belongs to what follows (the base has `▁word`, `”.`), so it is
-    cut off.
+    cut off, unless the line ends there.
     """
     found = segment_pattern(pieces).findall(text)
     if pieces == "han":
         return found
     tail = "".join(WEAK_PUNCTUATION) + " "
-    return [run.rstrip(tail).replace(" ", SPACE) for run in found]
+    return [(run if run[-1] == NEWLINE else run.rstrip(tail)).replace(" ", SPACE) for run in found]

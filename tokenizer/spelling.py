@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tokenizer.byte_alphabet import bytes_of
-from tokenizer.pieces import SPACE
+from tokenizer.newline import NEWLINE_BYTE
+from tokenizer.pieces import NEWLINE, SPACE
 from tokenizer.proto import BYTE
 
 _BYTE_PIECE: Final = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -40,6 +41,7 @@ def fast_spelling(contents: Mapping[str, Any], vocabulary: Mapping[str, int]) ->
             return bytes_of(piece) or piece.encode()
         if has_bytes and _BYTE_PIECE.fullmatch(piece):
             return _byte(piece)
+        piece = piece.replace(NEWLINE_BYTE, NEWLINE) if has_bytes else piece
         piece = piece.removeprefix("##") if "WordPiece" in kinds else piece
         return piece.replace(SPACE, " ").encode()
 

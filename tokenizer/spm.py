@@ -15,7 +15,8 @@ from tokenizer.encode import Fast, SentencePiece
 from tokenizer.fast import fast_tokenizer
 from tokenizer.forms import Encoder, Forms
 from tokenizer.merging import last_parts
-from tokenizer.pieces import SEPARATOR, SPACE, Pieces, class_table, has_strong, segments
+from tokenizer.newline import newline_joins
+from tokenizer.pieces import NEWLINE, SEPARATOR, SPACE, Pieces, class_table, has_strong, segments
 from tokenizer.proto import BYTE, CONTROL, NORMAL, UNKNOWN, read_proto
 from tokenizer.renumber import new_ids, renumbered
 from tokenizer.spelling import piece_bytes
@@ -44,9 +45,17 @@ class SpmBase(Base):
         return sorted(pieces, key=lambda pair: -pair[1])
 
     @property
+    def scores(self) -> dict[str, float]:
+        return dict(self.ranked)
+
+    @property
     def next_score(self) -> float:
-        """The score that continues the base's ranks."""
         return min((score for _, score in self.ranked if score > _LOWEST_RANK_SCORE), default=0.0) - 1
+
+    @property
+    def newline_joins(self) -> bool:
+        """Whether a newline may become part of a longer piece, even where only its byte is a token."""
+        return newline_joins(self.proto, (token.content for token in self.added_tokens))
 
     def _segments(self, text: str, pieces: Pieces) -> list[str]:
         return segments(text, pieces)
@@ -57,7 +66,8 @@ class SpmBase(Base):
     def start(
         self, segments: Mapping[str, int], held_out: Sequence[Sequence[str]], pieces: Pieces, num_new: int
     ) -> Start:
-        known = {p.piece for p in self.proto.pieces if p.type == NORMAL and len(p.piece) == 1}
+        known = {p.piece for p in self.proto.pieces if p.type == NORMAL and len(p.piece) == 1} - {NEWLINE}
+        known |= {NEWLINE} if self.newline_joins else set[str]()
         return start_from_characters(segments, held_out, pieces, known, self._longer_pieces(pieces), num_new)
 
     def parts(self) -> dict[int, set[int]]:
@@ -153,6 +163,7 @@ class SpmForms(Forms):
         scores = {p.piece: p.score for p in self.proto.pieces if p.type == NORMAL}
         ids = {p.piece: i for i, p in enumerate(self.proto.pieces) if p.type == NORMAL}
         bytes_ = {int(p.piece[1:-1], 16): i for i, p in enumerate(self.proto.pieces) if p.type == BYTE}
+        ids.setdefault(NEWLINE, bytes_[ord(NEWLINE)])
         parents: list[list[int]] = []
         for piece in self._pieces(first):
             if len(piece) == 1:

@@ -10,10 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hanlm.errors import InputError
+from hanlm.log import say
 from tokenizer.base import Base
+from tokenizer.choice import SURPLUS, Candidates, choose
 from tokenizer.count import CorpusCount
+from tokenizer.domain_use import usage
 from tokenizer.forms import Forms
-from tokenizer.learn import WEIGHT_UNIT, Learned, learn
+from tokenizer.learn import WEIGHT_UNIT, Learned, learn, replay
 from tokenizer.merge import compatible_merge, merge
 from tokenizer.pieces import Pieces
 from tokenizer.prior import Prior, jieba_segments
@@ -24,6 +27,9 @@ MAX_UPWEIGHT: Final = 4.0
 
 STEP: Final = 128
 """Sizes whose vocabulary in all is a multiple of this are noted: matrices of such sizes are multiplied fastest."""
+
+MAX_COLUMNS: Final = 16
+"""Domains that the choice tells apart."""
 
 _CURVE_SHARES = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1)
 
@@ -80,18 +86,49 @@ def learn_vocabulary(
     """
     sizes = sorted({*_sizes(num_new_tokens), *range(-base.num_tokens % STEP or STEP, num_new_tokens, STEP)})
     weighted = weighted_segments(corpus.segments, exponent)
+    lexicon: Counter[str] = Counter()
     if prior == "jieba":
         num_chars = sum(len(base.plain(segment)) * weight for segment, weight in weighted.items()) // WEIGHT_UNIT
         for word, weight in jieba_segments(num_chars).items():
-            for segment in base.segments(word, pieces):
-                weighted[segment] = weighted.get(segment, 0) + weight
+            lexicon.update(dict.fromkeys(base.segments(word, pieces), weight))
+    for segment, weight in lexicon.items():
+        weighted[segment] = weighted.get(segment, 0) + weight
     held_out = [[s for text in texts for s in base.segments(text, pieces)] for texts in corpus.held_out.values()]
-    learned = learn(base.start(weighted, held_out, pieces, num_new_tokens), sizes=sizes)
-    if not learned.pieces:
-        raise InputError(
-            f"{base.path} already has every piece that this corpus repeats; expected a corpus with more Chinese text."
-        )
-    return _curve(learned, sizes)
+    if len(corpus.segments) == 1:
+        learned = learn(base.start(weighted, held_out, pieces, num_new_tokens), sizes=sizes)
+        return _curve(base, learned.pieces, learned.gains, learned.saved, sizes)
+    num_candidates = round(SURPLUS * num_new_tokens)
+    learned = learn(base.start(weighted, (), pieces, num_candidates), sizes=[num_candidates])
+    choice = choose(
+        _candidates(learned, weighted, corpus.segments, lexicon, exponent), base.scores, base.next_score, num_new_tokens
+    )
+    say(f"chose {len(choice.pieces)} of {len(learned.pieces)} pieces; the lexicon counts {choice.lexicon_share:g}")
+    index = dict(zip(learned.pieces, learned.tokens.tolist(), strict=True))
+    tokens = np.array([index[piece] for piece in choice.pieces], np.int64)
+    keys, lengths = learned.state.tok_hash[tokens], learned.state.tok_len[tokens].astype(np.int64)
+    del learned  # its state holds the whole text
+    saved = replay(base.start({}, held_out, pieces, num_new_tokens), keys, lengths, sizes)
+    return _curve(base, choice.pieces, choice.gains, saved, sizes)
+
+
+def _candidates(
+    learned: Learned,
+    weighted: Mapping[str, int],
+    domains: Mapping[str, Mapping[str, int]],
+    lexicon: Mapping[str, int],
+    exponent: float,
+) -> Candidates:
+    """Return the learned pieces with their weighted use in each domain; the smallest are taken together."""
+    factors, sizes = domain_factors(domains, exponent), {name: _num_chars(found) for name, found in domains.items()}
+    names = sorted(domains, key=lambda name: (-sizes[name] * factors[name], name))
+    *used, in_lexicon = usage(learned, weighted, [*(domains[name] for name in names), lexicon])
+    columns = [uses * factors[name] for uses, name in zip(used, names, strict=True)]
+    shares = [sizes[name] * factors[name] for name in names]
+    if len(columns) > MAX_COLUMNS:
+        columns[MAX_COLUMNS - 1 :] = [np.sum(columns[MAX_COLUMNS - 1 :], axis=0)]
+        shares[MAX_COLUMNS - 1 :] = [sum(shares[MAX_COLUMNS - 1 :])]
+    share = np.array(shares) / sum(shares)
+    return Candidates(learned.pieces, np.column_stack(columns), in_lexicon / WEIGHT_UNIT, share)
 
 
 def no_vocabulary(num_domains: int) -> Vocabulary:
@@ -105,25 +142,40 @@ def weighted_segments(domains: Mapping[str, Mapping[str, int]], exponent: float)
     A domain of n characters gets a share in proportion to ``n ** exponent`` (as multilingual models sample languages),
     but its text never counts more than MAX_UPWEIGHT times: one page that calls itself a domain should not rule.
     """
-    sizes = {name: sum(len(s) * count for s, count in found.items()) for name, found in domains.items()}
+    weighted: Counter[str] = Counter()
+    for name, factor in domain_factors(domains, exponent).items():
+        unit = WEIGHT_UNIT * factor
+        weighted.update({segment: max(1, round(count * unit)) for segment, count in domains[name].items()})
+    return dict(weighted)
+
+
+def domain_factors(domains: Mapping[str, Mapping[str, int]], exponent: float) -> dict[str, float]:
+    """Return what an occurrence counts in each domain, see ``weighted_segments``."""
+    sizes = {name: _num_chars(found) for name, found in domains.items()}
     shares = {name: size**exponent for name, size in sizes.items()}
     unit = sum(sizes.values()) / sum(shares.values())
-    weighted: Counter[str] = Counter()
-    for name, found in domains.items():
-        factor = WEIGHT_UNIT * min(MAX_UPWEIGHT, unit * shares[name] / sizes[name])
-        weighted.update({segment: max(1, round(count * factor)) for segment, count in found.items()})
-    return dict(weighted)
+    return {name: min(MAX_UPWEIGHT, unit * shares[name] / sizes[name]) for name in domains}
+
+
+def _num_chars(segments: Mapping[str, int]) -> int:
+    return sum(len(segment) * count for segment, count in segments.items())
 
 
 def _sizes(num_new_tokens: int) -> list[int]:
     return sorted({max(1, round(num_new_tokens * share)) for share in _CURVE_SHARES})
 
 
-def _curve(learned: Learned, sizes: Sequence[int]) -> Vocabulary:
+def _curve(
+    base: Base, pieces: list[str], gains: list[float], saved: npt.NDArray[np.int64], sizes: Sequence[int]
+) -> Vocabulary:
     """Cut the curve where the corpus ran out of pieces."""
-    found = len(learned.pieces)
+    if not pieces:
+        raise InputError(
+            f"{base.path} already has every piece that this corpus repeats; expected a corpus with more Chinese text."
+        )
+    found = len(pieces)
     sizes = [size for size in sizes if size < found] + [found]
-    return Vocabulary(learned.pieces, sizes, learned.saved[: len(sizes)], learned.gains)
+    return Vocabulary(pieces, sizes, saved[: len(sizes)], gains)
 
 
 def merge_vocabulary(
