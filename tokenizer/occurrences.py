@@ -47,8 +47,10 @@ def _sample(corpus: CorpusCount) -> tuple[dict[str, int], float]:
     num_chars = sum(len(segment) for found in corpus.segments.values() for segment in found)
     every = -(-num_chars // MAX_SAMPLED_CHARS)
     sample: Counter[str] = Counter()
-    for found in corpus.segments.values():
-        sample.update({s: count for s, count in found.items() if zlib.crc32(s.encode()) % every == 0})
+    for domain, found in corpus.segments.items():
+        times = 1 / corpus.shares.get(domain, 1.0)
+        drawn = {s: round(count * times) for s, count in found.items() if zlib.crc32(s.encode()) % every == 0}
+        sample.update(drawn)
     return sample, 1 / every
 
 

@@ -25,6 +25,8 @@ from tokenizer.spm import SpmBase
 MAX_UPWEIGHT: Final = 4.0
 """Most that a small domain's text counts beside the average."""
 
+_ALL: Final[Mapping[str, float]] = {}
+
 STEP: Final = 128
 """Sizes whose vocabulary in all is a multiple of this are noted: matrices of such sizes are multiplied fastest."""
 
@@ -85,7 +87,7 @@ def learn_vocabulary(
         InputError: If nothing is worth adding.
     """
     sizes = sorted({*_sizes(num_new_tokens), *range(-base.num_tokens % STEP or STEP, num_new_tokens, STEP)})
-    weighted = weighted_segments(corpus.segments, exponent)
+    weighted = weighted_segments(corpus.segments, exponent, corpus.shares)
     lexicon: Counter[str] = Counter()
     if prior == "jieba":
         num_chars = sum(len(base.plain(segment)) * weight for segment, weight in weighted.items()) // WEIGHT_UNIT
@@ -100,7 +102,7 @@ def learn_vocabulary(
     num_candidates = round(SURPLUS * num_new_tokens)
     learned = learn(base.start(weighted, (), pieces, num_candidates), sizes=[num_candidates])
     choice = choose(
-        _candidates(learned, weighted, corpus.segments, lexicon, exponent), base.scores, base.next_score, num_new_tokens
+        _candidates(learned, weighted, corpus, lexicon, exponent), base.scores, base.next_score, num_new_tokens
     )
     say(f"chose {len(choice.pieces)} of {len(learned.pieces)} pieces; the lexicon counts {choice.lexicon_share:g}")
     index = dict(zip(learned.pieces, learned.tokens.tolist(), strict=True))
@@ -114,12 +116,13 @@ def learn_vocabulary(
 def _candidates(
     learned: Learned,
     weighted: Mapping[str, int],
-    domains: Mapping[str, Mapping[str, int]],
+    corpus: CorpusCount,
     lexicon: Mapping[str, int],
     exponent: float,
 ) -> Candidates:
     """Return the learned pieces with their weighted use in each domain; the smallest are taken together."""
-    factors, sizes = domain_factors(domains, exponent), {name: _num_chars(found) for name, found in domains.items()}
+    domains, factors = corpus.segments, domain_factors(corpus.segments, exponent, corpus.shares)
+    sizes = {name: _num_chars(found) for name, found in domains.items()}
     names = sorted(domains, key=lambda name: (-sizes[name] * factors[name], name))
     *used, in_lexicon = usage(learned, weighted, [*(domains[name] for name in names), lexicon])
     columns = [uses * factors[name] for uses, name in zip(used, names, strict=True)]
@@ -136,25 +139,38 @@ def no_vocabulary(num_domains: int) -> Vocabulary:
     return Vocabulary([], [], np.zeros((0, num_domains), np.int64))
 
 
-def weighted_segments(domains: Mapping[str, Mapping[str, int]], exponent: float) -> dict[str, int]:
+def weighted_segments(
+    domains: Mapping[str, Mapping[str, int]], exponent: float, sampled: Mapping[str, float] = _ALL
+) -> dict[str, int]:
     """Return segment -> weight in 1/WEIGHT_UNIT over all domains, which together weigh as much as they have characters.
 
     A domain of n characters gets a share in proportion to ``n ** exponent`` (as multilingual models sample languages),
     but its text never counts more than MAX_UPWEIGHT times: one page that calls itself a domain should not rule.
     """
     weighted: Counter[str] = Counter()
-    for name, factor in domain_factors(domains, exponent).items():
+    for name, factor in domain_factors(domains, exponent, sampled).items():
         unit = WEIGHT_UNIT * factor
         weighted.update({segment: max(1, round(count * unit)) for segment, count in domains[name].items()})
     return dict(weighted)
 
 
-def domain_factors(domains: Mapping[str, Mapping[str, int]], exponent: float) -> dict[str, float]:
-    """Return what an occurrence counts in each domain, see ``weighted_segments``."""
-    sizes = {name: _num_chars(found) for name, found in domains.items()}
+def domain_factors(
+    domains: Mapping[str, Mapping[str, int]], exponent: float, sampled: Mapping[str, float] = _ALL
+) -> dict[str, float]:
+    """Return what an occurrence counts in each domain, see ``weighted_segments``.
+
+    Args:
+        domains: Domain -> segment -> occurrences.
+        exponent: Of a domain's size.
+        sampled: Domain -> share of it that the occurrences are of, where that is not all.
+    """
+    counted = {name: _num_chars(found) for name, found in domains.items()}
+    sizes = {name: size / sampled.get(name, 1.0) for name, size in counted.items()}
     shares = {name: size**exponent for name, size in sizes.items()}
-    unit = sum(sizes.values()) / sum(shares.values())
-    return {name: min(MAX_UPWEIGHT, unit * shares[name] / sizes[name]) for name in domains}
+    total = sum(sizes.values())
+    unit, in_all = total / sum(shares.values()), sum(counted.values()) / total
+    upweight = {name: min(MAX_UPWEIGHT, unit * shares[name] / sizes[name]) for name in domains}
+    return {name: in_all * factor / sampled.get(name, 1.0) for name, factor in upweight.items()}
 
 
 def _num_chars(segments: Mapping[str, int]) -> int:

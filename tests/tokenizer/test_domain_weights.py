@@ -34,3 +34,12 @@ def test_a_page_that_calls_itself_a_domain_does_not_rule():
 def test_a_segment_of_two_domains_counts_for_both():
     weighted = weighted_segments({"a": {"一样": 10}, "b": {"一样": 10}}, 0.5)
     assert weighted == {"一样": 20 * WEIGHT_UNIT}
+
+
+def test_a_sampled_domain_weighs_as_if_it_were_whole():
+    whole = {"a": {"天地": 4000, "玄黄": 2000}, "b": {"宇宙": 900}}
+    sampled = {"a": {"天地": 1000, "玄黄": 500}, "b": {"宇宙": 900}}
+    for exponent in (0.0, 0.5, 1.0):
+        expected, got = weighted_segments(whole, exponent), weighted_segments(sampled, exponent, {"a": 0.25})
+        assert got["天地"] / got["宇宙"] == pytest.approx(expected["天地"] / expected["宇宙"], rel=1e-3)
+        assert got["天地"] == 2 * got["玄黄"]

@@ -237,11 +237,11 @@ def test_a_wrong_option_is_named(change, tmp_path):
 
 
 @pytest.mark.fault(3)
-@pytest.mark.parametrize("moment", ["learn_vocabulary", "verify", "write_report"])
+@pytest.mark.parametrize("moment", ["new_pieces.learn_vocabulary", "build.verify", "build.write_report"])
 def test_ctrl_c_publishes_nothing_and_running_again_finishes(model_copy, text_file, tmp_path, interrupt, moment):
     out = tmp_path / "out"
     words = ["extend-vocab", "--base", model_copy, "--corpus", text_file, "--num-new-tokens", 9, "--out", out]
-    interrupt(f"tokenizer.build.{moment}", *words)
+    interrupt(f"tokenizer.{moment}", *words)
     assert not out.exists()
     assert not (tmp_path / "out.work" / "result").exists()
     with pytest.raises(SystemExit) as done:
