@@ -16,6 +16,7 @@ from hanlm.quarantine import Quarantine
 from hanlm.records import Document, read_documents
 from hanlm.text import in_valid_split
 from tokenizer.pieces import has_strong
+from tokenizer.reservoir import Reservoir
 
 HELD_OUT_FRACTION: Final = 0.02
 """Share of a corpus without a valid split that is measured on instead of learned from: corpus build's default."""
@@ -45,6 +46,8 @@ class CorpusCount:
     """Distinct lines without Han and CJK punctuation: their ids must not change."""
     documents: list[str] = field(default_factory=list[str])
     """Documents, spread over the corpus, on which SentencePiece and the fast tokenizer are compared."""
+    sample: Reservoir = field(default_factory=Reservoir)
+    """Text that stands for the whole corpus: a share of every part."""
     num_documents: int = 0
     measured_on: str = ""
     """Where ``held_out`` comes from, in words."""
@@ -60,6 +63,7 @@ class CorpusCount:
         self.num_documents += 1
         if found := segments(document.text):
             self.segments.setdefault(document.domain, Counter()).update(found)
+            self.sample.add(document.text)
         self._check_on(document.text)
 
     def hold_out(self, document: Document) -> None:
