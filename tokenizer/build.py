@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from hanlm.errors import InputError
 from hanlm.log import say
 from hanlm.model_folder import num_base_tokens
 from hanlm.publish import Draft
@@ -14,13 +15,15 @@ from tokenizer.base import Base
 from tokenizer.compare import NamedTokenizer
 from tokenizer.cost import advised_shape
 from tokenizer.count import CorpusCount, Segments, count_corpus
-from tokenizer.extend import ExtendConfig
+from tokenizer.extend import FITTED, ExtendConfig
 from tokenizer.forms import Forms
 from tokenizer.measure import measure
-from tokenizer.model import vocabulary_matrices, write_model
+from tokenizer.model import require_memory, vocabulary_matrices, write_model
 from tokenizer.new_pieces import new_pieces
+from tokenizer.pieces import has_strong
 from tokenizer.report import write_report
 from tokenizer.result import Result
+from tokenizer.rows import RowPlan, Start, plan_rows
 from tokenizer.sample import plan_sample
 from tokenizer.swap import Pruning, prune
 from tokenizer.verify import Verification, verify
@@ -34,6 +37,8 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         advised_shape(base, config.advise_for)  # refuses a model whose costs are not known, likewise
     if base.config is not None:
         vocabulary_matrices(base)  # refuses a base without usable matrices before the long part
+        if config.init in FITTED:
+            require_memory(base, config.init)
     num_original = num_base_tokens(base.path)
     if num_original is not None:
         say(f"{base.path} was extended before: it had {num_original:,} tokens then, and has {base.num_tokens:,} now")
@@ -49,7 +54,7 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     old, new = base.forms(workers), vocabulary.on(base, workers)
     verification = _verify(config, base, old, new, corpus)
     write_tokenizer(base, new, draft.folder)
-    num_rows = _write_model(config, base, old, new, corpus, draft.folder)
+    num_rows = _write_model(config, base, old, new, corpus, draft)
     result = Result(
         base=base,
         old=old,
@@ -107,14 +112,55 @@ def _verify(config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: Co
 
 
 def _write_model(
-    config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: CorpusCount, folder: Path
+    config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: CorpusCount, draft: Draft
 ) -> int | None:
     """Write weights, configuration and card, if the base has weights; returns the padded vocabulary size."""
     if base.config is None:
         return None
-    # The published merge's pieces have no merge tree.
-    parents = new.spelled_by(old, base.num_tokens) if config.compatible else new.merge_parents(base.num_tokens)
-    num_rows = write_model(base, folder, parents, config.pad_to_multiple, config.seed)
+    plan = _plan_rows(config, base, old, new)
+    num_rows = write_model(base, draft.folder, plan, config.pad_to_multiple)
+    if plan.num_new:
+        spelled = new.spelled_by(old, base.num_tokens)
+        fits = config.resolved_init not in FITTED or _fit_rows(config, base, spelled, corpus, draft.folder)
+        draft.record(init=config.resolved_init if fits else "merge-tree")
     merged = f"merged from `{config.spm.name}`" if config.spm else f"learned from {corpus.num_documents} documents"
-    write_card(base, folder, merged, len(parents))
+    write_card(base, draft.folder, merged, plan.num_new)
     return num_rows
+
+
+def _plan_rows(config: ExtendConfig, base: Base, old: Forms, new: Forms) -> RowPlan:
+    """Return how the new rows start, before any fitting."""
+    way = config.resolved_init
+    start: Start = "merge-tree" if way in ("auto", "calibrated", "distilled") else way
+    if start == "merge-tree" and config.compatible:
+        start = "sub-token-mean"  # the published merge's pieces have no merge tree
+    parents = new.merge_parents(base.num_tokens) if start == "merge-tree" else new.spelled_by(old, base.num_tokens)
+    return plan_rows(start, parents, base.num_tokens, config.seed)
+
+
+def _fit_rows(
+    config: ExtendConfig, base: Base, spelled: Sequence[Sequence[int]], corpus: CorpusCount, folder: Path
+) -> bool:
+    """Fit the new rows of a model that is written to the corpus's Chinese text; says whether it could.
+
+    Raises:
+        InputError: If the model cannot be loaded although the way was asked for by name.
+    """
+    from tokenizer.fit_rows import fit_rows
+
+    texts = [text for text in corpus.sample.texts or corpus.some_held_out() if has_strong(text)]
+    foreign = [line for line in corpus.foreign_lines if any(char.isalpha() for char in line)]
+    way = config.resolved_init
+    if not texts:
+        say(f"no text to fit the new rows to: they stay as merge-tree started them, not {way}")
+        return False
+    say(f"fitting the new rows to the corpus's text ({way})")
+    try:
+        require_memory(base, way)
+        fit_rows(folder, way, texts, spelled, base.num_tokens, config.seed, config.init_steps, foreign)
+    except InputError as error:
+        if config.init != "auto":
+            raise
+        say(f"the new rows stay as merge-tree started them, not {way}: {error}")
+        return False
+    return True

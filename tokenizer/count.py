@@ -16,6 +16,7 @@ from hanlm.quarantine import Quarantine
 from hanlm.records import Document, read_documents
 from hanlm.text import in_valid_split
 from tokenizer.pieces import has_strong
+from tokenizer.reservoir import Reservoir
 from tokenizer.sample import Sample
 
 HELD_OUT_FRACTION: Final = 0.02
@@ -46,6 +47,8 @@ class CorpusCount:
     """Distinct lines without Han and CJK punctuation: their ids must not change."""
     documents: list[str] = field(default_factory=list[str])
     """Documents, spread over the corpus, on which SentencePiece and the fast tokenizer are compared."""
+    sample: Reservoir = field(default_factory=Reservoir)
+    """Text that stands for the whole corpus: a share of every part."""
     num_documents: int = 0
     shares: Mapping[str, float] = field(default_factory=dict[str, float])
     """Domain -> share of its documents that was learned from, where that is not all."""
@@ -63,6 +66,7 @@ class CorpusCount:
         self.num_documents += 1
         if found := segments(document.text):
             self.segments.setdefault(document.domain, Counter()).update(found)
+            self.sample.add(document.text)
         self._check_on(document.text)
 
     def hold_out(self, document: Document) -> None:

@@ -15,6 +15,10 @@ MAX_NEW_TOKENS: Final = 1_000_000
 """More is a slip of the hand: four times the largest vocabularies there are."""
 
 type Method = Literal["continued-bpe", "merge-spm"]
+type Init = Literal["auto", "random", "mean", "sub-token-mean", "convex-hull", "merge-tree", "calibrated", "distilled"]
+
+FITTED: Final = ("calibrated", "distilled")
+"""Ways of starting new rows that load the model and run it on text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,13 +58,21 @@ class ExtendConfig:
     prune: bool = False
     """Drop tokens that the corpus never uses and no kept token is made from. With `--num-new-tokens` so many are
     swapped for new ones and the size stays; without it the base only shrinks."""
+    init: Init = "auto"
+    """How the new rows start. merge-tree: the mean of the two parts a piece is merged from, down to the base's bytes.
+    sub-token-mean: of the tokens the base spells it with. convex-hull: a random point between those. mean: of all rows.
+    random. calibrated: merge-tree, then fitted to the tokens' frequencies; this loads the model and reads some of the
+    corpus. distilled: then trains the new rows a moment; this loads the model in float32. All others stream the
+    weights. auto: calibrated, or merge-tree where there is no corpus or the model cannot be loaded."""
+    init_steps: int = 60
+    """With `--init distilled`: training steps of 8 rows of 128 tokens."""
     pad_to_multiple: int = 1
     """Pad the model's vocabulary to a multiple of this; padding rows belong to no token."""
     max_chars: int = 500_000_000
     """Learn from about so many characters (1.5 GB of Chinese), a sample of each large domain that the texts decide;
     0 takes everything, and memory for its distinct segments."""
     seed: int = 0
-    """Of the noise that sets the new characters' rows apart."""
+    """Of random rows, and of the order of text that rows are fitted to."""
     workers: int = 0
     """Threads; 0 takes every core. The result does not depend on it."""
     max_quarantined: float = MAX_QUARANTINED
@@ -84,20 +96,13 @@ class ExtendConfig:
             raise ConfigError(
                 "--advise-for belongs to --method continued-bpe, whose sizes are advised on; leave it out."
             )
-        if self.pad_to_multiple < 1:
-            raise ConfigError(f"expected --pad-to-multiple of at least 1, got {self.pad_to_multiple}.")
-        if not 0 <= self.domain_exponent <= 1:
-            raise ConfigError(f"expected --domain-exponent between 0 and 1, got {self.domain_exponent}.")
-        if self.max_chars < 0:
-            raise ConfigError(f"expected --max-chars of 0 (everything) or more, got {self.max_chars}.")
-        if self.workers < 0:
-            raise ConfigError(f"expected --workers of 0 (every core) or more, got {self.workers}.")
-        if not 0 <= self.max_quarantined <= 1:
-            raise ConfigError(f"expected --max-quarantined between 0 and 1, got {self.max_quarantined}.")
+        self._check_ranges()
         if self.method == "continued-bpe" and (self.spm or self.compatible):
             raise ConfigError("--spm and --compatible belong to --method merge-spm; add it, or leave them out.")
         if self.compatible and (self.spm is None or self.num_new_tokens is not None):
             raise ConfigError("--compatible repeats a merge whole: it needs --spm MODEL and no --num-new-tokens.")
+        if self.resolved_init in FITTED and not self.corpus:
+            raise ConfigError(f"--init {self.init} fits the new rows to text; pass --corpus PATH…, or another --init.")
         if self.spm is None and not self.corpus:
             raise ConfigError("expected texts to learn from, got none; pass --corpus PATH….")
         if self.prune and (self.method == "merge-spm" or self.num_new_tokens == "auto" or not self.corpus):
@@ -108,6 +113,26 @@ class ExtendConfig:
         if self.spm is None and self.num_new_tokens is None and not self.prune:
             raise ConfigError("expected how many tokens to add; pass --num-new-tokens N or auto.")
 
+    def _check_ranges(self) -> None:
+        for flag, value in (("--pad-to-multiple", self.pad_to_multiple), ("--init-steps", self.init_steps)):
+            if value < 1:
+                raise ConfigError(f"expected {flag} of at least 1, got {value}.")
+        if not 0 <= self.domain_exponent <= 1:
+            raise ConfigError(f"expected --domain-exponent between 0 and 1, got {self.domain_exponent}.")
+        if self.max_chars < 0:
+            raise ConfigError(f"expected --max-chars of 0 (everything) or more, got {self.max_chars}.")
+        if self.workers < 0:
+            raise ConfigError(f"expected --workers of 0 (every core) or more, got {self.workers}.")
+        if not 0 <= self.max_quarantined <= 1:
+            raise ConfigError(f"expected --max-quarantined between 0 and 1, got {self.max_quarantined}.")
+
+    @property
+    def resolved_init(self) -> Init:
+        """The way that ``auto`` stands for."""
+        if self.init != "auto":
+            return self.init
+        return "calibrated" if self.corpus else "merge-tree"
+
 
 def plan(config: ExtendConfig) -> list[str]:
     """Return what would happen, after checking the base and that there is text."""
@@ -115,7 +140,7 @@ def plan(config: ExtendConfig) -> list[str]:
     from tokenizer.cost import advised_shape
     from tokenizer.families import read_base
     from tokenizer.merge import read_donor
-    from tokenizer.model import vocabulary_matrices
+    from tokenizer.model import require_memory, vocabulary_matrices
 
     refuse_existing(config.out, config.overwrite)
     base = read_base(config.base, trust_remote_code=config.trust_remote_code)
@@ -137,7 +162,11 @@ def plan(config: ExtendConfig) -> list[str]:
     if base.config is None:
         return [*lines, f"a tokenizer is written to {config.out}"]
     names = ", ".join(vocabulary_matrices(base))
-    return [*lines, f"a model with more rows in {names} is written to {config.out}"]
+    if config.init in FITTED:
+        require_memory(base, config.init)
+    if config.resolved_init in FITTED:
+        lines.append("the model is loaded to fit its new rows to text")
+    return [*lines, f"a model with more rows ({config.resolved_init}) in {names} is written to {config.out}"]
 
 
 def _most(config: ExtendConfig) -> str:

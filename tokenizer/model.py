@@ -1,15 +1,16 @@
 """The base's weights with rows for the new tokens, shard by shard."""
 
 import json
+import math
+import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
 from tokenizer.base import Base
-from tokenizer.rows import new_rows
-from tokenizer.safetensor_files import FLOAT_BYTES, read_header, read_rows, with_more_rows
+from tokenizer.rows import RowPlan, new_rows
+from tokenizer.safetensor_files import FLOAT_BYTES, StoredRows, read_header, with_more_rows
 
 EMBEDDINGS: Final = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight")
 HEADS: Final = ("lm_head.weight", "embed_out.weight", "lm_head.bias")
@@ -67,17 +68,38 @@ def vocabulary_matrices(base: Base) -> dict[str, Path]:
     return found
 
 
-def write_model(base: Base, folder: Path, parents: Sequence[Sequence[int]], multiple: int, seed: int) -> int:
-    """Write weights, configuration and the base's other files; returns the padded vocabulary size."""
+def require_memory(base: Base, init: str) -> None:
+    """Refuse a way of starting rows that loads the model where the machine cannot hold it.
+
+    Raises:
+        InputError: If the weights are larger than all of the machine's memory.
+    """
+    need = 0
+    for path in base.path.glob("*.safetensors"):
+        for name, entry in read_header(path)[0].items():
+            if name != "__metadata__":
+                stored = entry["data_offsets"][1] - entry["data_offsets"][0]
+                need += 4 * math.prod(entry["shape"]) if init == "distilled" else stored
+    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if need > have:
+        raise InputError(
+            f"--init {init} loads the model, which takes {need / 1e9:.1f} GB, but this machine has {have / 1e9:.1f} GB "
+            "of memory; pass --init merge-tree, which streams the weights."
+        )
+
+
+def write_model(base: Base, folder: Path, plan: RowPlan, multiple: int) -> int:
+    """Write weights, configuration and the base's other files; returns the padded vocabulary size.
+
+    No matrix is ever whole in memory.
+    """
     assert base.config is not None
     matrices = vocabulary_matrices(base)
-    num_tokens = base.num_tokens + len(parents)
+    num_tokens = base.num_tokens + plan.num_new
     num_padded = -(-max(num_tokens, base.config["vocab_size"]) // multiple) * multiple
     for path in sorted(base.path.glob("*.safetensors")):
-        extra: dict[str, Any] = {}
-        for name in (name for name, file in matrices.items() if file == path):
-            rows = new_rows(read_rows(path, name), base.num_tokens, parents, num_padded, seed)
-            extra[name] = rows
+        names = [name for name, file in matrices.items() if file == path]
+        extra = {name: new_rows(StoredRows(path, name), plan, num_padded) for name in names}
         if extra:
             with_more_rows(path, folder / path.name, extra, keep_rows=base.num_tokens)
         else:

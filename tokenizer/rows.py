@@ -1,42 +1,90 @@
-"""Rows of the embedding and output matrices for new pieces, from the pieces' parents in the merge tree.
+"""The rows that are appended to a vocabulary matrix, made block by block from the rows that are there."""
 
-A piece starts as the mean of the two pieces it is merged from, recursively down to tokens of the base. A character
-the base spells in bytes starts as the mean of its bytes' rows.
-"""
-
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-NOISE: Final = 0.2
-"""Standard deviation of what is added to a character's row, in that of the matrix's own elements. Characters of one
-lead byte would else start nearly equal, and those of the same bytes in another order exactly."""
+from tokenizer.mixtures import Mixture, mean_mixtures, random_mixtures, tree_mixtures
+from tokenizer.safetensor_files import MoreRows, StoredRows
+
+type Start = Literal["random", "mean", "sub-token-mean", "convex-hull", "merge-tree"]
+"""Ways that need nothing but the matrix."""
+
+_BLOCK_ROWS = 1024
 
 
-def new_rows(
-    matrix: npt.NDArray[np.float32], num_base: int, parents: Sequence[Sequence[int]], num_padded: int, seed: int
-) -> npt.NDArray[np.float32]:
-    """Return the rows from ``num_base`` on, [num_padded - num_base, ...].
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """How the new rows of every matrix start."""
+
+    num_base: int
+    """Tokens of the base; rows beyond them in its matrices are padding and are replaced."""
+    num_new: int
+    mixtures: Sequence[Mixture] | None
+    """For each new row; None for random rows."""
+    seed: int = 0
+    """Of random rows."""
+
+
+def plan_rows(start: Start, parents: Sequence[Sequence[int]], num_base: int, seed: int) -> RowPlan:
+    """Return the plan for a way of starting.
 
     Args:
-        matrix: [rows >= num_base, D] the base's rows; those from ``num_base`` on are padding and left out.
+        start: The way.
+        parents: For each new row the ids it is made of, which may be new ones before it.
         num_base: Tokens of the base.
-        parents: For each new piece the ids its row is the mean of; smaller than its own.
-        num_padded: Rows of the result and the base together. Rows beyond the pieces are the mean of all base rows: a
-            logit below most others, so padding takes next to no probability.
-        seed: Of the noise on the rows of characters.
+        seed: Of the ways that draw.
     """
-    base = matrix[:num_base]
-    mean = base.mean(axis=0, dtype=np.float64)
-    rows = np.empty((num_padded, *matrix.shape[1:]), np.float64)
-    rows[:num_base] = base
-    rows[num_base:] = mean
-    scale = NOISE * float((base - mean).std())
-    noise = np.random.default_rng(seed)
-    for i, ids in enumerate(parents, num_base):
-        rows[i] = rows[list(ids)].mean(axis=0)
-        if len(ids) > 2 and max(ids) < num_base:
-            rows[i] += scale * noise.standard_normal(matrix.shape[1:])
-    return rows[num_base:].astype(np.float32)
+    match start:
+        case "merge-tree":
+            mixtures = tree_mixtures(parents, num_base)
+        case "sub-token-mean":
+            mixtures = mean_mixtures(parents, num_base)
+        case "convex-hull":
+            mixtures = random_mixtures(parents, num_base, seed)
+        case "mean":
+            mixtures = [{}] * len(parents)  # no base row stands out: the mean of all, as for padding
+        case "random":
+            mixtures = None
+    return RowPlan(num_base, len(parents), mixtures, seed)
+
+
+def new_rows(matrix: StoredRows, plan: RowPlan, num_padded: int) -> MoreRows:
+    """Return the rows after the base's, ``num_padded - num_base`` of them, without the matrix in memory.
+
+    Args:
+        matrix: [rows >= num_base, D], or a vector of biases.
+        plan: What each new row is made of.
+        num_padded: Rows of the result and the base together. Rows beyond the new tokens' are the mean of all base
+            rows: a logit below most others, so padding takes next to no probability.
+    """
+    return MoreRows(num_padded - plan.num_base, _blocks(matrix, plan, num_padded))
+
+
+def _blocks(matrix: StoredRows, plan: RowPlan, num_padded: int) -> Iterator[npt.NDArray[np.float32]]:
+    mean, deviation = moments(matrix, plan.num_base)
+    generator = np.random.default_rng(plan.seed)
+    total = num_padded - plan.num_base
+    for start in range(0, total, _BLOCK_ROWS):
+        rows = np.tile(mean.astype(np.float32), (min(_BLOCK_ROWS, total - start), *[1] * mean.ndim))
+        for k in range(max(0, min(len(rows), plan.num_new - start))):
+            if plan.mixtures is None:
+                rows[k] = deviation * generator.standard_normal(mean.shape)
+            elif mixture := plan.mixtures[start + k]:
+                rows[k] = np.average(matrix[list(mixture)], axis=0, weights=list(mixture.values()))
+        yield rows
+
+
+def moments(matrix: StoredRows, num_rows: int) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the mean of the first rows, [...], and the standard deviation of their elements."""
+    total = np.zeros(matrix.shape[1:])
+    elements, squares = 0.0, 0.0
+    for block in matrix.blocks(num_rows):
+        total += block.sum(axis=0, dtype=np.float64)
+        elements += float(block.sum(dtype=np.float64))
+        squares += float(np.square(block, dtype=np.float64).sum())
+    count = num_rows * max(1, total.size)
+    return total / num_rows, max(0.0, squares / count - (elements / count) ** 2) ** 0.5

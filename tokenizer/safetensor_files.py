@@ -4,8 +4,10 @@ The format: 8 bytes of header length, a JSON header of ``name: {dtype, shape, da
 """
 
 import json
+import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -40,18 +42,39 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
-def read_rows(path: Path, name: str) -> npt.NDArray[np.float32]:
-    """Return a float matrix (or vector) as float32."""
-    header, start = read_header(path)
-    entry = header[name]
-    begin, end = entry["data_offsets"]
-    with path.open("rb") as file:
-        file.seek(start + begin)
-        raw = file.read(end - begin)
-    return _decode(raw, entry["dtype"]).reshape(entry["shape"])
+class StoredRows:
+    """A float matrix (or vector) in a file, whose rows are read and decoded when they are asked for."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        """Map the matrix's bytes; nothing is read yet."""
+        header, start = read_header(path)
+        entry = header[name]
+        self.shape: tuple[int, ...] = tuple(entry["shape"])
+        self._dtype: str = entry["dtype"]
+        stored = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}[self._dtype]
+        self._rows = np.memmap(path, stored, "r", start + entry["data_offsets"][0], self.shape)
+
+    def __getitem__(self, rows: Sequence[int] | slice) -> npt.NDArray[np.float32]:
+        """Return rows as float32, ``[n, ...]``."""
+        return _decode(np.ascontiguousarray(self._rows[rows]), self._dtype)
+
+    def blocks(self, num_rows: int) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the first ``num_rows`` rows, some megabytes at a time."""
+        step = max(1, _CHUNK_BYTES // max(4, 4 * math.prod(self.shape[1:])))
+        for start in range(0, num_rows, step):
+            yield self[start : min(start + step, num_rows)]
 
 
-def with_more_rows(source: Path, target: Path, extra: Mapping[str, npt.NDArray[np.float32]], *, keep_rows: int) -> None:
+@dataclass(frozen=True, slots=True)
+class MoreRows:
+    """Rows to append, made while they are written."""
+
+    num_rows: int
+    blocks: Iterable[npt.NDArray[np.float32]]
+    """Together ``num_rows`` rows."""
+
+
+def with_more_rows(source: Path, target: Path, extra: Mapping[str, MoreRows], *, keep_rows: int) -> None:
     """Copy a safetensors file; of the matrices in ``extra`` the first ``keep_rows`` rows, followed by the given ones.
 
     Every other byte is copied as it is, in pieces.
@@ -66,7 +89,7 @@ def with_more_rows(source: Path, target: Path, extra: Mapping[str, npt.NDArray[n
         if name in extra:
             row_bytes = size // shape[0]
             kept[name] = keep_rows * row_bytes
-            shape[0] = keep_rows + len(extra[name])
+            shape[0] = keep_rows + extra[name].num_rows
             size = shape[0] * row_bytes
         new_header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + size]}
         offset += size
@@ -78,7 +101,19 @@ def with_more_rows(source: Path, target: Path, extra: Mapping[str, npt.NDArray[n
             old.seek(start + header[name]["data_offsets"][0])
             copy_bytes(old, new, kept[name])
             if name in extra:
-                new.write(_encode(extra[name], header[name]["dtype"]))
+                for rows in extra[name].blocks:
+                    new.write(_encode(rows, header[name]["dtype"]))
+
+
+def overwrite_rows(path: Path, name: str, first_row: int, rows: npt.NDArray[np.float32]) -> None:
+    """Replace rows of a matrix from ``first_row`` on, in place, in the type that is stored."""
+    header, start = read_header(path)
+    entry = header[name]
+    begin, end = entry["data_offsets"]
+    row_bytes = (end - begin) // entry["shape"][0]
+    with path.open("r+b") as file:
+        file.seek(start + begin + first_row * row_bytes)
+        file.write(_encode(rows, entry["dtype"]))
 
 
 def copy_bytes(old: BinaryIO, new: BinaryIO, size: int) -> None:
@@ -89,10 +124,10 @@ def copy_bytes(old: BinaryIO, new: BinaryIO, size: int) -> None:
         size -= len(chunk)
 
 
-def _decode(raw: bytes, dtype: str) -> npt.NDArray[np.float32]:
+def _decode(stored: npt.NDArray[Any], dtype: str) -> npt.NDArray[np.float32]:
     if dtype == "BF16":
-        return (np.frombuffer(raw, np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return np.frombuffer(raw, {"F64": "<f8", "F32": "<f4", "F16": "<f2"}[dtype]).astype(np.float32)
+        return (stored.astype(np.uint32) << 16).view(np.float32)
+    return stored.astype(np.float32)
 
 
 def _encode(rows: npt.NDArray[np.float32], dtype: str) -> bytes:

@@ -13,7 +13,14 @@ def extended_folder(tiny_model_folder: Path, chinese_file: Path, tmp_path_factor
     """The tiny base with up to 300 new tokens; never write into it."""
     out = tmp_path_factory.mktemp("extended") / "model"
     return extend(
-        ExtendConfig(base=tiny_model_folder, corpus=(chinese_file,), num_new_tokens=300, out=out, pad_to_multiple=64)
+        ExtendConfig(
+            base=tiny_model_folder,
+            corpus=(chinese_file,),
+            num_new_tokens=300,
+            out=out,
+            init="merge-tree",
+            pad_to_multiple=64,
+        )
     )
 
 

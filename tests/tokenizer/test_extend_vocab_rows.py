@@ -14,8 +14,7 @@ from hanlm.models import load_model
 from tokenizer.extend import ExtendConfig, extend
 from tokenizer.families import read_base
 from tokenizer.merging import last_parts
-from tokenizer.rows import new_rows
-from tokenizer.safetensor_files import read_rows, with_more_rows
+from tokenizer.safetensor_files import MoreRows, StoredRows, with_more_rows
 
 
 @pytest.fixture
@@ -51,25 +50,14 @@ def test_rows_are_means_of_their_parents_down_to_the_base(tiny_model_folder, ext
     np.testing.assert_array_equal(rows[: base.num_tokens], old)
 
 
-def test_characters_start_near_the_mean_of_their_bytes_and_apart_from_each_other():
-    matrix = np.random.default_rng(1).normal(size=(8, 64)).astype(np.float32)
-    rows = new_rows(matrix, 8, [[1, 2, 3], [3, 2, 1], [1, 2, 4]], 12, seed=0)
-    assert rows.shape == (4, 64)
-    mean = matrix[[1, 2, 3]].mean(axis=0)
-    assert np.abs(rows[0] - mean).mean() < np.abs(matrix).mean() / 2
-    assert np.abs(rows[0] - rows[1]).min() > 0
-    np.testing.assert_allclose(rows[3], matrix.mean(axis=0), atol=1e-6)
-    np.testing.assert_array_equal(rows, new_rows(matrix, 8, [[1, 2, 3], [3, 2, 1], [1, 2, 4]], 12, seed=0))
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
 def test_rows_are_read_and_written_in_every_dtype(tmp_path, dtype):
     source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     tensors = {"x": torch.randn(5, 4).to(dtype), "other": torch.arange(7), "y": torch.randn(3).to(dtype)}
     save_file(tensors, source, metadata={"format": "pt"})
-    np.testing.assert_array_equal(read_rows(source, "x"), tensors["x"].float().numpy())
+    np.testing.assert_array_equal(StoredRows(source, "x")[:], tensors["x"].float().numpy())
     new = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    with_more_rows(source, target, {"x": new}, keep_rows=4)
+    with_more_rows(source, target, {"x": MoreRows(3, [new[:2], new[2:]])}, keep_rows=4)
     got = load_file(target)
     assert torch.equal(got["x"], torch.cat([tensors["x"][:4], torch.from_numpy(new).to(dtype)]))
     assert torch.equal(got["other"], tensors["other"])
