@@ -90,7 +90,7 @@ def _count(config: ExtendConfig, draft: Draft, quarantine: Quarantine, segments:
         return CorpusCount()
     sample = plan_sample(config.corpus, config.max_chars)
     draft.record(sample=sample.as_record())
-    to_learn = config.num_new_tokens is not None
+    to_learn = config.num_new_tokens is not None or not config.prune
     return count_corpus(config.corpus, quarantine, segments, sample=sample, to_learn=to_learn)
 
 
