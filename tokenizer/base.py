@@ -1,6 +1,5 @@
 """What is to be extended: a vocabulary of some family, its added tokens and, for a model folder, its configuration."""
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -97,19 +96,3 @@ def check_size(base: Base) -> None:
             f"{base.path}: the tokenizer has {base.num_tokens} tokens but the model only {rows} rows; expected a row "
             "for every token: call resize_token_embeddings on the model, or take the tokenizer it was trained with."
         )
-
-
-def read_json(folder: Path | None, name: str) -> dict[str, Any]:
-    """Return the object in a file of the base; empty where there is no such file."""
-    if folder is None:
-        return {}
-    path = folder / name
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); restore it from its source.") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} should hold a JSON object; restore it from its source.")
-    return value  # pyright: ignore[reportUnknownVariableType]

@@ -1,6 +1,5 @@
 """Byte-level BPE bases (Llama-3, Qwen, SmolLM2, GPT-2, OPT, BLOOM, MiniMind): a ``tokenizer.json``."""
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from tokenizer.byte_start import start_from_bytes
 from tokenizer.encode import Fast
 from tokenizer.fast import FLAGS
 from tokenizer.forms import Encoder, Forms
+from tokenizer.json_file import write_json
 from tokenizer.merging import last_parts
 from tokenizer.pieces import Pieces, has_strong
 from tokenizer.rank_file import write_rank_file
@@ -176,15 +176,11 @@ class ByteForms(Forms):
         return base.main.encode_words([self._spellings[token] for token in range(first, self.num_tokens)])
 
     def write(self, folder: Path) -> None:
-        _write(folder / "tokenizer.json", self.fast)
+        write_json(folder / "tokenizer.json", self.fast)
         model = self.fast["model"]
         if self._base.pair_files:
-            _write(folder / "vocab.json", model["vocab"])
+            write_json(folder / "vocab.json", model["vocab"])
             lines = "".join(f"{left} {right}\n" for left, right in model["merges"])
             (folder / "merges.txt").write_text("#version: 0.2\n" + lines, encoding="utf-8")
         if self._base.rank_file:
             write_rank_file(folder / self._base.rank_file, model["vocab"])
-
-
-def _write(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

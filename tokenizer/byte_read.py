@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from hanlm.errors import InputError
 from tokenizer.added_tokens import added_tokens_of, cut_pattern, special_tokens_of
-from tokenizer.base import check_size, read_json
+from tokenizer.base import check_size
 from tokenizer.byte_alphabet import spelled
 from tokenizer.byte_level import ByteBase
+from tokenizer.json_file import read_json
 from tokenizer.rank_file import RANK_FILE, fast_of_ranks
 
 _OTHER_KINDS: Final = {

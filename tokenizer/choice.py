@@ -7,7 +7,9 @@ How much the lexicon counts is found by leaving out one domain after another: ea
 is taken that does least harm to the domain it suits worst.
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -115,7 +117,10 @@ class _Pruning:
         A domain's regret: what it loses when the choice does not see it, beside what it loses with its own best share.
         """
         judges = np.flatnonzero(self._share >= MIN_JUDGE).tolist()
-        lost = np.array([[self.run(s, d, num_kept)[1][:, d].sum() for d in judges] for s in LEXICON_SHARES])
+        runs = [(share, judge) for share in LEXICON_SHARES for judge in judges]
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            losses = threads.map(lambda run: float(self.run(*run, num_kept)[1][:, run[1]].sum()), runs)
+        lost = np.array(list(losses)).reshape(len(LEXICON_SHARES), len(judges))
         regret = (lost + 1) / (lost.min(axis=0) + 1)  # one token more, where nothing is lost
         return LEXICON_SHARES[int(regret.max(axis=1).argmin())]
 

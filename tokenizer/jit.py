@@ -33,9 +33,9 @@ def _compiled[F: Callable[..., Any]](function: F, **options: bool) -> F:
     """
     njit: Any = numba.njit
     try:
-        compiled = njit(cache=True, error_model="numpy", _nrt=False, **options)(function)
+        compiled = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, **options)(function)
     except RuntimeError:
-        return njit(error_model="numpy", _nrt=False, **options)(function)
+        return njit(nogil=True, error_model="numpy", _nrt=False, **options)(function)
     # numba takes kept code for valid while the function's own file is unchanged, whatever becomes of what it calls.
     compiled._cache._cache_file._source_stamp = _sources(Path(function.__code__.co_filename).parent)
     return compiled

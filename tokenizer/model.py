@@ -5,10 +5,11 @@ import math
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from hanlm.errors import InputError
 from tokenizer.base import Base
+from tokenizer.json_file import write_json
 from tokenizer.rows import RowPlan, new_rows
 from tokenizer.safetensor_files import FLOAT_BYTES, StoredRows, read_header, with_more_rows
 
@@ -105,7 +106,7 @@ def write_model(base: Base, folder: Path, plan: RowPlan, multiple: int) -> int:
         else:
             shutil.copyfile(path, folder / path.name)
     copy_other_files(base, folder)
-    _write_json(folder / "config.json", base.config | {"vocab_size": num_padded})
+    write_json(folder / "config.json", base.config | {"vocab_size": num_padded})
     write_index(base, folder)
     return num_padded
 
@@ -134,8 +135,4 @@ def write_index(base: Base, folder: Path) -> None:
     index["metadata"] = index.get("metadata", {}) | {"total_size": sizes}
     if "total_parameters" in index["metadata"]:
         index["metadata"]["total_parameters"] = parameters
-    _write_json(folder / INDEX, index)
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / INDEX, index)

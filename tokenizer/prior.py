@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from hanlm.errors import ConfigError
 from tokenizer.learn import WEIGHT_UNIT
-from tokenizer.pieces import segments
+from tokenizer.pieces import segment_pattern
 from tokenizer.start import MAX_PIECE_CHARS
 
 type Prior = Literal["jieba", "none"]
@@ -29,7 +29,8 @@ def jieba_segments(num_corpus_chars: int) -> dict[str, int]:
     Raises:
         ConfigError: If jieba is not installed.
     """
-    words = {word: count for word, count in _dictionary().items() if segments(word, "han") == [word]}
+    is_han = segment_pattern("han").fullmatch
+    words = {word: count for word, count in _dictionary().items() if is_han(word)}
     num_chars = sum(len(word) * count for word, count in words.items())
     weight = WEIGHT_UNIT * min(MAX_WEIGHT, MAX_SHARE * num_corpus_chars / num_chars)
     weighted = {word: round(count * weight) for word, count in words.items() if len(word) <= MAX_PIECE_CHARS}

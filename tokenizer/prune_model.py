@@ -5,9 +5,10 @@ import shutil
 import struct
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from tokenizer.base import Base, read_json
+from tokenizer.base import Base
+from tokenizer.json_file import read_json, write_json
 from tokenizer.model import copy_other_files, vocabulary_matrices, write_index
 from tokenizer.renumber import new_ids, renumbered_config
 from tokenizer.safetensor_files import copy_bytes, read_header
@@ -38,9 +39,9 @@ def write_pruned(base: Base, dropped: Collection[int], folder: Path) -> None:
         shutil.copyfile(card, folder / card.name)
     generation = read_json(base.path, _GENERATION)
     if generation:
-        _write_json(folder / _GENERATION, renumbered_config(generation, new_id))
+        write_json(folder / _GENERATION, renumbered_config(generation, new_id))
     assert smaller.config is not None
-    _write_json(folder / "config.json", smaller.config | {"vocab_size": smaller.num_tokens})
+    write_json(folder / "config.json", smaller.config | {"vocab_size": smaller.num_tokens})
     write_index(base, folder)
 
 
@@ -71,7 +72,3 @@ def with_kept_rows(source: Path, target: Path, names: Collection[str], kept: Seq
             for row in kept:
                 old.seek(start + begin + row * row_bytes)
                 new.write(old.read(row_bytes))
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

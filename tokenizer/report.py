@@ -1,10 +1,10 @@
 """``vocab_report.json`` and ``vocab_report.html``: what was added, what it saves, and that nothing broke."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tokenizer.coverage import character_tables, coverage
+from tokenizer.json_file import write_json
 from tokenizer.report_page import report_page
 from tokenizer.result import Findings, Result, findings
 
@@ -14,8 +14,7 @@ _NUM_EXAMPLES = 60
 def write_report(folder: Path, result: Result) -> None:
     """Write both forms of the report into ``folder``."""
     found = findings(result)
-    text = json.dumps(report_keys(result, found), ensure_ascii=False, indent=1)
-    (folder / "vocab_report.json").write_text(text + "\n", encoding="utf-8")
+    write_json(folder / "vocab_report.json", report_keys(result, found))
     report_page(result, found).write(folder / "vocab_report.html")
 
 

@@ -1,6 +1,5 @@
 """SentencePiece BPE bases (LLaMA-1/2, Mistral, Yi, Baichuan-like): a ``tokenizer.model`` and its ``tokenizer.json``."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +9,11 @@ from typing import Any, Final
 
 from hanlm.errors import InputError
 from tokenizer.added_tokens import AddedToken, added_tokens_of, cut_pattern, special_tokens_of
-from tokenizer.base import Base, check_size, read_json
+from tokenizer.base import Base, check_size
 from tokenizer.encode import Fast, SentencePiece
 from tokenizer.fast import fast_tokenizer
 from tokenizer.forms import Encoder, Forms
+from tokenizer.json_file import read_json, write_json
 from tokenizer.merging import last_parts
 from tokenizer.newline import newline_joins
 from tokenizer.pieces import NEWLINE, SEPARATOR, SPACE, Pieces, class_table, has_strong, segments
@@ -181,7 +181,7 @@ class SpmForms(Forms):
 
     def write(self, folder: Path) -> None:
         (folder / "tokenizer.model").write_bytes(self.proto.SerializeToString())
-        (folder / "tokenizer.json").write_text(json.dumps(self.fast, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        write_json(folder / "tokenizer.json", self.fast)
 
     def _pieces(self, first: int) -> list[str]:
         return [self.proto.pieces[i].piece for i in range(first, len(self.proto.pieces))]

@@ -45,7 +45,7 @@ def start_from_characters(
         max_chars: Longest new piece.
     """
     text, weight = _text(segments, held_out)
-    chars = np.unique(text[text > 0])
+    chars = np.flatnonzero(np.bincount(text))[1:].astype(np.int32)  # the first is the barrier, 0
     first, last = chars.size, chars.size + len(base_pieces)
     token_of = np.full(0x110000, kernels.BARRIER, np.int32)
     token_of[chars] = np.arange(first)
@@ -82,6 +82,8 @@ def empty_state(
     """
     max_tokens = num_base + num_new
     slots = 1 << (4 * max_tokens).bit_length()
+    # What 58 MB came to; more is made as needed, and what is never written takes no memory.
+    candidates, records = text.size // 4 + 1, 2 * text.size
     state = kernels.State(
         text=text,
         weight=weight,
@@ -96,10 +98,10 @@ def empty_state(
         strong_char=np.zeros(0, np.bool_),
         power=kernels.HASH_BASE ** np.arange(256, dtype=np.uint64),
         vocab=np.zeros(2 * slots, np.uint64),
-        table=np.zeros(2, np.uint64),
-        gain=np.zeros(1, np.int64),
-        meta=np.zeros(kernels.NUM_FIELDS, np.int32),
-        records=np.zeros(2, np.int32),
+        table=np.zeros(2 << (2 * candidates).bit_length(), np.uint64),
+        gain=np.zeros(candidates, np.int64),
+        meta=np.zeros(candidates * kernels.NUM_FIELDS, np.int32),
+        records=np.zeros(2 * records, np.int32),
         heap_gain=np.zeros(1, np.int64),
         heap_candidate=np.zeros(1, np.int32),
         touched=np.zeros(1, np.int32),

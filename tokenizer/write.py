@@ -1,14 +1,13 @@
 """The tokenizer's files, and the model's card."""
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from hanlm.model_folder import write_model_card
 from tokenizer.base import Base
 from tokenizer.fast import tokenizer_config
 from tokenizer.forms import Forms
+from tokenizer.json_file import write_json
 
 
 def write_tokenizer(base: Base, forms: Forms, folder: Path) -> None:
@@ -17,8 +16,8 @@ def write_tokenizer(base: Base, forms: Forms, folder: Path) -> None:
     A chat template is kept. ``added_tokens.json`` is not needed: ``tokenizer.json`` holds them all.
     """
     forms.write(folder)
-    _write_json(folder / "tokenizer_config.json", tokenizer_config(base))
-    _write_json(folder / "special_tokens_map.json", base.special_tokens)
+    write_json(folder / "tokenizer_config.json", tokenizer_config(base))
+    write_json(folder / "special_tokens_map.json", base.special_tokens)
     template = base.path / "chat_template.jinja"
     if template.is_file():
         shutil.copyfile(template, folder / template.name)
@@ -36,7 +35,3 @@ def write_card(base: Base, folder: Path, origin: str, num_new: int) -> None:
             "continue pretraining before use. `vocab_report.html` shows the pieces and what they save."
         ),
     )
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
