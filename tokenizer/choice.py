@@ -119,7 +119,7 @@ class _Pruning:
         judges = np.flatnonzero(self._share >= MIN_JUDGE).tolist()
         runs = [(share, judge) for share in LEXICON_SHARES for judge in judges]
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            losses = threads.map(lambda run: float(self.run(*run, num_kept)[1][:, run[1]].sum()), runs)
+            losses = threads.map(lambda run: float(self.run(run[0], run[1], num_kept)[1][:, run[1]].sum()), runs)
         lost = np.array(list(losses)).reshape(len(LEXICON_SHARES), len(judges))
         regret = (lost + 1) / (lost.min(axis=0) + 1)  # one token more, where nothing is lost
         return LEXICON_SHARES[int(regret.max(axis=1).argmin())]

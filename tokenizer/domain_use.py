@@ -1,17 +1,16 @@
 """How often each new piece is used in the end, in each part of the text it was learned from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from tokenizer.bpe_use import add_uses
 from tokenizer.learn import Learned
 
 
-def usage(
-    learned: Learned, segments: Iterable[str], parts: Iterable[Mapping[str, int]]
-) -> list[npt.NDArray[np.float64]]:
-    """Return, for each part, how often it uses each of the pieces (whole numbers).
+def usage(learned: Learned, segments: Iterable[str], parts: Sequence[Mapping[str, int]]) -> npt.NDArray[np.float64]:
+    """Return how often each part uses each of the pieces, [pieces, parts] (whole numbers).
 
     Args:
         learned: What was learned from ``segments``.
@@ -20,14 +19,11 @@ def usage(
     """
     state = learned.state
     index = {segment: i for i, segment in enumerate(segments)}
-    lengths = np.fromiter(map(len, index), np.int64, len(index))
-    segment_of = np.repeat(np.arange(len(index), dtype=np.int32), lengths + 1)  # from position 1, each with its barrier
-    starts = np.flatnonzero(state.tok >= 0)
-    tokens, segment_of = state.tok[starts], segment_of[starts - 1]
-    used: list[npt.NDArray[np.float64]] = []
-    for part in parts:
-        counts = np.zeros(len(index))
-        counts[[index[segment] for segment in part]] = list(part.values())
-        sums = np.bincount(tokens, weights=counts[segment_of], minlength=len(state.tok_known))
-        used.append(sums[learned.tokens])
-    return used
+    counts = np.zeros((len(index), len(parts)))
+    for i, part in enumerate(parts):
+        counts[np.fromiter(map(index.__getitem__, part), np.int64, len(part)), i] = np.fromiter(
+            part.values(), np.float64, len(part)
+        )
+    used = np.zeros((len(state.tok_known), len(parts)))
+    add_uses(state.tok, np.fromiter(map(len, index), np.int64, len(index)), counts, used)
+    return used[learned.tokens]

@@ -42,5 +42,5 @@ def _dictionary() -> dict[str, int]:
     spec = find_spec("jieba")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError("--prior jieba needs the package jieba; install it or pass --prior none.")
-    lines = (Path(spec.submodule_search_locations[0]) / "dict.txt").read_text(encoding="utf-8").splitlines()
-    return {word: int(count) for word, count, *_ in (line.split(" ") for line in lines)}
+    fields = (Path(spec.submodule_search_locations[0]) / "dict.txt").read_text(encoding="utf-8").split()
+    return dict(zip(fields[::3], map(int, fields[1::3]), strict=True))  # word, count, part of speech

@@ -132,14 +132,14 @@ def _candidates(
     domains, factors = corpus.segments, domain_factors(corpus.segments, exponent, corpus.shares)
     sizes = {name: _num_chars(found) for name, found in domains.items()}
     names = sorted(domains, key=lambda name: (-sizes[name] * factors[name], name))
-    *used, in_lexicon = usage(learned, weighted, [*(domains[name] for name in names), lexicon])
-    columns = [uses * factors[name] for uses, name in zip(used, names, strict=True)]
+    used = usage(learned, weighted, [*(domains[name] for name in names), lexicon])
+    columns = [uses * factors[name] for uses, name in zip(used.T, names, strict=False)]
     shares = [sizes[name] * factors[name] for name in names]
     if len(columns) > MAX_COLUMNS:
         columns[MAX_COLUMNS - 1 :] = [np.sum(columns[MAX_COLUMNS - 1 :], axis=0)]
         shares[MAX_COLUMNS - 1 :] = [sum(shares[MAX_COLUMNS - 1 :])]
     share = np.array(shares) / sum(shares)
-    return Candidates(learned.pieces, np.column_stack(columns), in_lexicon / WEIGHT_UNIT, share)
+    return Candidates(learned.pieces, np.column_stack(columns), used[:, -1] / WEIGHT_UNIT, share)
 
 
 def no_vocabulary(num_domains: int) -> Vocabulary:

@@ -30,7 +30,7 @@ def candidates_of(domains: list[Mapping[str, int]], lexicon: Mapping[str, int], 
     learned = learn(started(weighted, (), num), sizes=[num], min_gain=WEIGHT_UNIT)
     used = usage(learned, weighted, [*domains, lexicon])
     sizes = np.array([sum(len(s) * n for s, n in domain.items()) for domain in domains], float)
-    return learned, Candidates(learned.pieces, np.column_stack(used[:-1]), used[-1], sizes / sizes.sum())
+    return learned, Candidates(learned.pieces, used[:, :-1], used[:, -1], sizes / sizes.sum())
 
 
 @settings(max_examples=150, deadline=None)
@@ -71,7 +71,7 @@ def test_usage_counts_every_piece_of_the_final_text(domains):
     weighted = {segment: WEIGHT_UNIT for domain in domains for segment in domain}
     learned = learn(started(weighted, (), 30), sizes=[30], min_gain=WEIGHT_UNIT)
     scores = {"甲": 0.0} | {piece: -1.0 - i for i, piece in enumerate(learned.pieces)}
-    for domain, used in zip(domains, usage(learned, weighted, domains), strict=True):
+    for domain, used in zip(domains, usage(learned, weighted, domains).T, strict=True):
         expected = Counter[str]()
         for segment, count in domain.items():
             for part in merged(segment, scores):
