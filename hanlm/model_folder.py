@@ -96,6 +96,15 @@ def read_config(path: Path) -> dict[str, Any]:
     return read_object(file)
 
 
+_TIED_BY_DEFAULT = ("gpt2", "opt", "bloom", "gemma", "gemma2", "gemma3_text")
+"""Model types whose configurations leave the key out although one matrix serves both ends."""
+
+
+def is_tied(config: Mapping[str, Any]) -> bool:
+    """Say whether a model's embedding is its output matrix too."""
+    return bool(config.get("tie_word_embeddings", config.get("model_type") in _TIED_BY_DEFAULT))
+
+
 def _hint(path: Path) -> str:
     if (path / "model" / "config.json").is_file():
         return f"did you mean {path / 'model'}?"

@@ -29,9 +29,10 @@ HAN_PATTERN: Final = re.compile(f"[{HAN_CLASS}]")
 """Matches one Han character."""
 
 CJK_PUNCTUATION: Final = frozenset(
-    "，。、；：？！（）《》〈〉「」『』【】〔〕〖〗［］｛｝＂＇＃＄％＆＊＋－．／＜＝＞＠＼＾＿｀｜～￥￠￡＿〃〜〝〞〟﹏﹑﹔﹕﹖﹗﹙﹚﹛﹜﹝﹞"
+    "，。、；：？！（）《》〈〉\u2329\u232a「」『』【】〔〕〖〗［］｛｝＂＇＃＄％＆＊＋－．／＜＝＞＠＼＾＿｀｜～￥￠￡＿〃〜〝〞〟﹏﹑﹔﹕﹖﹗﹙﹚﹛﹜﹝﹞"
 )
-"""Strong punctuation: signs that only Chinese, Japanese or Korean text uses, full-width forms among them."""
+"""Strong punctuation: signs that only Chinese, Japanese or Korean text uses, full-width forms among them, and the two
+that NFC turns into such (U+2329 and U+232A become 〈〉)."""
 
 WEAK_PUNCTUATION: Final = frozenset("“”‘’—…·")
 """Signs that Chinese text shares with other scripts."""

@@ -90,18 +90,18 @@ def special_tokens_of(
         InputError: If the two name different tokens for a role, or one that has no id. (transformers would give it a
             new one, for which the model has no row.)
     """
-    configured = {k: v for k, v in tokenizer_config.items() if k.endswith("_token") and _content(v)}
+    configured = {k: v for k, v in tokenizer_config.items() if k.endswith("_token") and content_of(v)}
     for role, token in special.items():
-        if _content(token) and _content(configured.get(role, token)) != _content(token):
+        if content_of(token) and content_of(configured.get(role, token)) != content_of(token):
             raise InputError(
-                f"{path}: the {role} is {_content(token)!r} in special_tokens_map.json but "
-                f"{_content(configured[role])!r} in tokenizer_config.json; expected the same: mend the wrong one."
+                f"{path}: the {role} is {content_of(token)!r} in special_tokens_map.json but "
+                f"{content_of(configured[role])!r} in tokenizer_config.json; expected the same: mend the wrong one."
             )
     roles = dict(special) or configured
     for role, token in roles.items():
-        if _content(token) and _content(token) not in known:
+        if content_of(token) and content_of(token) not in known:
             raise InputError(
-                f"{path}: the {role} is {_content(token)!r}, which has no id in the tokenizer; expected one of its "
+                f"{path}: the {role} is {content_of(token)!r}, which has no id in the tokenizer; expected one of its "
                 "tokens: mend special_tokens_map.json and tokenizer_config.json, or add the token and resize the model."
             )
     return roles
@@ -117,7 +117,7 @@ def _get(entry: Any, key: str) -> Any:
     return entry.get(key) if isinstance(entry, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
-def _content(token: Any) -> str:
+def content_of(token: Any) -> str:
     """Return a special token's text, whether it is stored as text or as a record of its flags; lists have none."""
     value = _get(token, "content") if isinstance(token, dict) else token
     return value if isinstance(value, str) else ""

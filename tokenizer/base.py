@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from hanlm.errors import InputError
 from tokenizer.added_tokens import AddedToken
+from tokenizer.config_ids import ids_in
 from tokenizer.forms import Forms
 from tokenizer.pieces import Pieces
 from tokenizer.start import Start
@@ -29,6 +30,12 @@ class Base(ABC):
     """The model's ``config.json``; None where there is only a tokenizer."""
     cut: re.Pattern[str] | None = None
     """Matches the added tokens that hold Chinese."""
+
+    @property
+    def ids_named(self) -> list[int]:
+        """The ids that the model's configuration gives a meaning: none may go to a new token, or be dropped."""
+        config = self.config or {}
+        return [token for token in ids_in(config) if token < config.get("vocab_size", 0)]
 
     @property
     @abstractmethod

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from hanlm.errors import InputError
 from hanlm.log import say
@@ -39,10 +40,10 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         vocabulary_matrices(base)  # refuses a base without usable matrices before the long part
         if config.init in FITTED:
             require_memory(base, config.init)
+    given, (base, pruning) = base, _pruned(config, base, draft, config.num_new_tokens)
     num_original = num_base_tokens(base.path)
     if num_original is not None:
-        say(f"{base.path} was extended before: it had {num_original:,} tokens then, and has {base.num_tokens:,} now")
-    base, pruning = _pruned(config, base, draft)
+        say(f"{given.path} was extended before: it had {num_original:,} tokens then, and has {base.num_tokens:,} now")
     segments = partial(base.segments, pieces=config.pieces)
     with kept_quarantine(draft) as quarantine:
         corpus = _count(config, draft, quarantine, segments)
@@ -51,10 +52,16 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         say(f"counted {corpus.num_distinct} distinct segments in {corpus.num_documents} documents")
     most = len(pruning.dropped) if pruning is not None else None
     vocabulary, advice = new_pieces(config, base, corpus, workers, most=most)
+    if pruning is not None and 0 < len(vocabulary.pieces) < len(pruning.dropped):
+        # The corpus holds fewer pieces than were made room for: no more are dropped than are swapped in.
+        base, pruning = _pruned(config, given, draft, len(vocabulary.pieces))
+        num_original = num_base_tokens(base.path)
     old, new = base.forms(workers), vocabulary.on(base, workers)
     verification = _verify(config, base, old, new, corpus)
     write_tokenizer(base, new, draft.folder)
-    num_rows = _write_model(config, base, old, new, corpus, draft)
+    # A swap keeps the base's rows, padding among them.
+    min_rows = (given.config or {}).get("vocab_size", 0) if pruning is not None and vocabulary.pieces else 0
+    num_rows = _write_model(config, base, old, new, corpus, draft, min_rows)
     result = Result(
         base=base,
         old=old,
@@ -76,12 +83,15 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     draft.record(counts={"documents_in": corpus.num_documents, "quarantined": result.quarantined})
 
 
-def _pruned(config: ExtendConfig, base: Base, draft: Draft) -> tuple[Base, Pruning | None]:
+def _pruned(
+    config: ExtendConfig, base: Base, draft: Draft, limit: int | Literal["auto"] | None
+) -> tuple[Base, Pruning | None]:
     """Return the base to extend: what was given, or that without its unused tokens."""
     if not config.prune:
         return base, None
-    assert config.num_new_tokens != "auto"
-    pruning = prune(base, config.corpus, config.num_new_tokens, draft.work / "pruned" / base.path.name)
+    assert limit != "auto"
+    workers = config.workers or os.cpu_count() or 1
+    pruning = prune(base, config.corpus, limit, draft.work / "pruned" / base.path.name, workers)
     return pruning.base, pruning
 
 
@@ -112,13 +122,13 @@ def _verify(config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: Co
 
 
 def _write_model(
-    config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: CorpusCount, draft: Draft
+    config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: CorpusCount, draft: Draft, min_rows: int
 ) -> int | None:
     """Write weights, configuration and card, if the base has weights; returns the padded vocabulary size."""
     if base.config is None:
         return None
     plan = _plan_rows(config, base, old, new)
-    num_rows = write_model(base, draft.folder, plan, config.pad_to_multiple)
+    num_rows = write_model(base, draft.folder, plan, config.pad_to_multiple, min_rows)
     if plan.num_new:
         spelled = new.spelled_by(old, base.num_tokens)
         fits = config.resolved_init not in FITTED or _fit_rows(config, base, spelled, corpus, draft.folder)

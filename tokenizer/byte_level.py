@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tokenizer.added_tokens import AddedToken
 from tokenizer.base import Base
 from tokenizer.byte_alphabet import bytes_of, spelled
 from tokenizer.byte_merges import Merge, extended_merges, ranked
@@ -38,7 +39,7 @@ class ByteBase(Base):
 
     @property
     def num_tokens(self) -> int:
-        ids = [*self.fast["model"]["vocab"].values(), *(token.id for token in self.added_tokens)]
+        ids = [*self.fast["model"]["vocab"].values(), *(token.id for token in self.added_tokens), *self.ids_named]
         return max(ids) + 1
 
     @property
@@ -92,7 +93,7 @@ class ByteBase(Base):
         vocabulary = {token: new_id[i] for token, i in model["vocab"].items() if i in new_id}
         merges = [[a, b] for a, b in self.merges if a + b in vocabulary and a in vocabulary and b in vocabulary]
         changed = renumbered(self, new_id)
-        listed = [entry | {"id": new_id[entry["id"]]} for entry in self.fast["added_tokens"]]
+        listed = _listed(changed["added_tokens"])
         parts = {"model": model | {"vocab": vocabulary, "merges": merges}, "added_tokens": listed}
         return replace(self, fast=self.fast | parts | {"post_processor": changed["post_processor"]}, **changed)
 
@@ -108,9 +109,15 @@ class ByteBase(Base):
         # Added tokens stand in the vocabulary too: the library would else number them anew, after the new ones.
         vocabulary = model["vocab"] | held | gaps | new
         merges = extended_merges(model["vocab"], self.merges, pieces)
-        listed = [{"id": token.id, "content": token.content, **FLAGS, **token.options} for token in self.added_tokens]
-        extended = {"added_tokens": listed, "model": model | {"vocab": vocabulary, "merges": merges}}
+        extended = {
+            "added_tokens": _listed(self.added_tokens),
+            "model": model | {"vocab": vocabulary, "merges": merges},
+        }
         return ByteForms(self, self.fast | extended)
+
+
+def _listed(tokens: Sequence[AddedToken]) -> list[dict[str, Any]]:
+    return [{"id": token.id, "content": token.content, **FLAGS, **token.options} for token in tokens]
 
 
 class ByteForms(Forms):
@@ -183,4 +190,6 @@ class ByteForms(Forms):
             lines = "".join(f"{left} {right}\n" for left, right in model["merges"])
             (folder / "merges.txt").write_text("#version: 0.2\n" + lines, encoding="utf-8")
         if self._base.rank_file:
-            write_rank_file(folder / self._base.rank_file, model["vocab"])
+            special = {token.id for token in self._base.added_tokens}
+            ranks = {token: i for token, i in model["vocab"].items() if i not in special}
+            write_rank_file(folder / self._base.rank_file, ranks)

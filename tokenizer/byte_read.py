@@ -9,7 +9,9 @@ from tokenizer.added_tokens import added_tokens_of, cut_pattern, special_tokens_
 from tokenizer.base import check_size
 from tokenizer.byte_alphabet import spelled
 from tokenizer.byte_level import ByteBase
+from tokenizer.encode import Fast
 from tokenizer.json_file import read_json
+from tokenizer.pieces import has_strong
 from tokenizer.rank_file import RANK_FILE, fast_of_ranks
 
 _OTHER_KINDS: Final = {
@@ -47,7 +49,7 @@ def byte_base_of_json(
         tokenizer_config=tokenizer_config,
         post_processor=fast.get("post_processor"),
         config=config,
-        rank_file=rank_file,
+        rank_file=rank_file or (RANK_FILE if folder is not None and (folder / RANK_FILE).is_file() else None),
         cut=cut_pattern(added),
         pair_files=folder is not None and (folder / "merges.txt").is_file(),
     )
@@ -76,10 +78,25 @@ def _check_kind(path: Path, fast: dict[str, Any]) -> None:
             f"{path} is a SentencePiece BPE as tokenizer.json alone; expected its tokenizer.model beside it, which "
             "holds the ranks: fetch that from the base's source."
         )
+    _check_normalizer(path, fast)
     missing = [byte for byte in range(256) if spelled(bytes([byte])) not in model["vocab"]]
     if missing or model.get("continuing_subword_prefix") or model.get("end_of_word_suffix") or model.get("dropout"):
         why = f"it lacks {len(missing)} of the 256 bytes" if missing else "it marks parts of words, or drops merges"
         raise InputError(f"{path} cannot be extended: {why}; expected a byte-level BPE such as GPT-2's or Llama-3's.")
+
+
+def _check_normalizer(path: Path, fast: dict[str, Any]) -> None:
+    """Refuse a normalizer that makes Chinese of other text (NFKC: ㍻, ⼈), which new tokens would then change."""
+    if fast.get("normalizer") is None:
+        return
+    chars = [chr(c) for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF and chr(c) != "\n"]
+    normalised = Fast(fast).normalised("\n".join(chars)).split("\n")
+    changed = [c for c, now in zip(chars, normalised, strict=False) if has_strong(now) and not has_strong(c)]
+    if len(normalised) != len(chars) or changed:
+        raise InputError(
+            f"{path} normalises text in a way that makes Chinese of other characters ({' '.join(changed[:5])} …); "
+            "expected no normalizer, or NFC: pass a base such as GPT-2, Llama-3 or Qwen."
+        )
 
 
 def _is_byte_level(fast: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
-from hanlm.model_folder import read_config, read_object
+from hanlm.model_folder import is_tied, read_config, read_object
 from tokenizer.base import Base
 
 TRAINING_PASSES: Final = 3
@@ -26,7 +26,6 @@ _NAMES: Final = {
 
 _TWO_MATRICES: Final = ("gpt2", "gpt_neox", "opt", "bloom", "phi")
 """Families whose MLP has no gate."""
-_TIED_BY_DEFAULT: Final = ("gpt2", "opt", "bloom", "gemma", "gemma2")
 _ITEM_BYTES: Final = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -139,7 +138,7 @@ def shape_of(config: Mapping[str, Any], name: str) -> ModelShape:
         head_dim=config.get("head_dim") or hidden // heads,
         intermediate_size=_intermediate_size(config, hidden),
         num_mlp_matrices=2 if family in _TWO_MATRICES else 3,
-        tied=bool(config.get("tie_word_embeddings", family in _TIED_BY_DEFAULT)),
+        tied=is_tied(config),
         item_bytes=_ITEM_BYTES.get(str(config.get("dtype") or config.get("torch_dtype")), 2),
     )
 

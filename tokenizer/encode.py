@@ -33,7 +33,8 @@ class Fast:
     """The contents of a ``tokenizer.json`` as Hugging Face tokenizers runs it."""
 
     def __init__(self, contents: dict[str, Any]) -> None:
-        self._contents = contents
+        # A file may bring what cuts or fills up training batches: neither is part of the tokenizer.
+        self._contents: dict[str, Any] = contents | {"truncation": None, "padding": None}
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -63,9 +64,12 @@ class Fast:
 
     def words(self, text: str) -> list[str]:
         """Return a text's pre-tokens, as the vocabulary spells them."""
-        normalizer, pre_tokenizer = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
-        text = normalizer.normalize_str(text) if normalizer is not None else text
-        return [word for word, _ in pre_tokenizer.pre_tokenize_str(text)]
+        return [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(self.normalised(text))]
+
+    def normalised(self, text: str) -> str:
+        """Return a text as the normalizer leaves it."""
+        normalizer = self._tokenizer.normalizer
+        return normalizer.normalize_str(text) if normalizer is not None else text
 
     def vocabulary(self) -> dict[str, int]:
         """Return piece -> id, added tokens among them."""

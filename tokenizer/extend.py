@@ -1,4 +1,4 @@
-"""``extend-vocab``: add Chinese pieces to a LLaMA-like tokenizer, and rows for them to its model."""
+"""``extend-vocab``: add Chinese pieces to a tokenizer, and rows for them to its model."""
 
 import os
 from dataclasses import dataclass
@@ -26,7 +26,8 @@ class ExtendConfig:
     """Extend a tokenizer, and its model if it has one, with pieces learned from a corpus."""
 
     base: Path
-    """What to extend: a model folder, or a bare SentencePiece `tokenizer.model`."""
+    """What to extend: a model folder, or a tokenizer alone: its folder, a SentencePiece `tokenizer.model`, a
+    byte-level `tokenizer.json`, or a rank file of Llama 3 or Qwen."""
     out: Path
     """Folder of the extended model, or of the tokenizer where the base has no weights."""
     corpus: tuple[Path, ...] = ()

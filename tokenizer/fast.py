@@ -7,6 +7,7 @@ LlamaTokenizer replaces the normalizer; so everything is spelled out, for the cl
 from collections.abc import Callable
 from typing import Any
 
+from tokenizer.added_tokens import content_of
 from tokenizer.base import Base
 from tokenizer.newline import NEWLINE_BYTE, newline_as_byte, with_newline_byte
 from tokenizer.pieces import NEWLINE, SPACE
@@ -38,7 +39,7 @@ def fast_tokenizer(base: Base, proto: Any) -> dict[str, Any]:
         "model": {
             "type": "BPE",
             "dropout": None,
-            "unk_token": _content(base.special_tokens.get("unk_token")) or proto.trainer_spec.unk_piece,
+            "unk_token": content_of(base.special_tokens.get("unk_token")) or proto.trainer_spec.unk_piece,
             "continuing_subword_prefix": None,
             "end_of_word_suffix": None,
             "fuse_unk": True,
@@ -75,7 +76,7 @@ def tokenizer_config(base: Base) -> dict[str, Any]:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "model_max_length": kept.get("model_max_length", (base.config or {}).get("max_position_embeddings", 10**30)),
-        **{role: _content(token) for role, token in base.special_tokens.items() if role.endswith("_token")},
+        **{role: content_of(token) for role, token in base.special_tokens.items() if role.endswith("_token")},
     }
 
 
@@ -85,7 +86,7 @@ def _post_processor(base: Base) -> dict[str, Any] | None:
         (role, base.tokenizer_config.get(f"add_{role}_token", default))
         for role, default in (("bos", True), ("eos", False))
     ]
-    names = {role: _content(base.special_tokens.get(f"{role}_token")) for role, on in wanted if on}
+    names = {role: content_of(base.special_tokens.get(f"{role}_token")) for role, on in wanted if on}
     ids = {token.content: token.id for token in base.added_tokens}
     names = {role: name for role, name in names.items() if name in ids}
     if not names:
@@ -105,8 +106,3 @@ def _post_processor(base: Base) -> dict[str, Any] | None:
 
 def _replace(old: str, new: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": {"String": old}, "content": new}
-
-
-def _content(token: Any) -> str:
-    """Return a special token's text, whether it is stored as text or as a record of its flags."""
-    return token.get("content", "") if isinstance(token, dict) else token or ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hanlm.errors import InputError
+from hanlm.model_folder import is_tied
 from tokenizer.base import Base
 from tokenizer.json_file import write_json
 from tokenizer.rows import RowPlan, new_rows
@@ -37,7 +38,19 @@ _TOKENIZER = (
     "vocab.json",
     "merges.txt",
 )
-_NOT_COPIED = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".gguf", ".msgpack", ".h5")
+_NOT_COPIED = (
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".pkl",
+    ".pickle",
+    ".gguf",
+    ".msgpack",
+    ".h5",
+    ".tiktoken",
+)
 
 
 def vocabulary_matrices(base: Base) -> dict[str, Path]:
@@ -64,7 +77,7 @@ def vocabulary_matrices(base: Base) -> dict[str, Path]:
             found[name] = path
     if not any(name.endswith(EMBEDDINGS) for name in found):
         raise InputError(f"{base.path} has no matrix named *.{EMBEDDINGS[0]}; expected a LLaMA-like model.")
-    if not base.config.get("tie_word_embeddings", False) and not any(name.endswith(HEADS) for name in found):
+    if not is_tied(base.config) and not any(name.endswith(HEADS) for name in found):
         raise InputError(f"{base.path} says its embeddings are not tied but holds no lm_head.weight; restore the base.")
     return found
 
@@ -89,15 +102,22 @@ def require_memory(base: Base, init: str) -> None:
         )
 
 
-def write_model(base: Base, folder: Path, plan: RowPlan, multiple: int) -> int:
+def write_model(base: Base, folder: Path, plan: RowPlan, multiple: int, min_rows: int = 0) -> int:
     """Write weights, configuration and the base's other files; returns the padded vocabulary size.
 
     No matrix is ever whole in memory.
+
+    Args:
+        base: What is extended.
+        folder: Where it goes.
+        plan: How the new rows start.
+        multiple: Of which the number of rows is one.
+        min_rows: At least so many rows.
     """
     assert base.config is not None
     matrices = vocabulary_matrices(base)
     num_tokens = base.num_tokens + plan.num_new
-    num_padded = -(-max(num_tokens, base.config["vocab_size"]) // multiple) * multiple
+    num_padded = -(-max(num_tokens, base.config["vocab_size"], min_rows) // multiple) * multiple
     for path in sorted(base.path.glob("*.safetensors")):
         names = [name for name, file in matrices.items() if file == path]
         extra = {name: new_rows(StoredRows(path, name), plan, num_padded) for name in names}

@@ -9,6 +9,7 @@ from tokenizer.cost import advised_shape
 from tokenizer.count import CorpusCount
 from tokenizer.extend import MAX_NEW_TOKENS, ExtendConfig
 from tokenizer.merge import read_donor
+from tokenizer.sample import Sample
 from tokenizer.spm import SpmBase
 from tokenizer.train_spm import train_spm
 from tokenizer.vocabulary import Vocabulary, learn_vocabulary, merge_vocabulary, no_vocabulary
@@ -72,7 +73,14 @@ def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) 
         donor = read_donor(config.spm)
     else:
         assert isinstance(config.num_new_tokens, int)
-        donor = train_spm(config.corpus, config.spm_type, config.num_new_tokens, seed=config.seed, workers=workers)
+        donor = train_spm(
+            config.corpus,
+            config.spm_type,
+            config.num_new_tokens,
+            sample=Sample(shares=corpus.shares),
+            seed=config.seed,
+            workers=workers,
+        )
     vocabulary = merge_vocabulary(
         base,
         corpus,

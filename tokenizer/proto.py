@@ -48,7 +48,9 @@ def read_proto(path: Path) -> Any:
             f"{path} rewrites text before it tokenizes ({normalizer.name or 'white space removed'}), which would "
             "change Chinese punctuation; expected the identity normalizer, as LLaMA and Mistral have it."
         )
-    if proto.trainer_spec.treat_whitespace_as_suffix or any(p.type == UNUSED for p in proto.pieces):
+    # A gap that an earlier extension filled is called <unused N>: nothing merges into that.
+    unused = any(p.type == UNUSED and not p.piece.startswith("<unused ") for p in proto.pieces)
+    if proto.trainer_spec.treat_whitespace_as_suffix or unused:
         raise InputError(
             f"{path} uses suffix spaces or unused pieces, which cannot be extended; pass a LLaMA-like base."
         )

@@ -31,15 +31,21 @@ class Usage:
 
 
 def count_usage(
-    tokenizer: Encoder, num_tokens: int, paths: Sequence[Path], quarantine: Quarantine, *, max_chars: int = 1_000_000
+    forms: Sequence[Encoder],
+    num_tokens: int,
+    paths: Sequence[Path],
+    quarantine: Quarantine,
+    *,
+    max_chars: int = 1_000_000,
 ) -> Usage:
-    """Count the tokens of all of a corpus's documents, held-out ones too, and keep up to ``max_chars`` of them."""
+    """Count the tokens of all of a corpus's documents, by every form, and keep up to ``max_chars`` of the text."""
     counts, kept, num_documents, room = np.zeros(num_tokens, np.int64), list[str](), 0, max_chars
     # Whole documents: a token may span what lines would cut, such as a blank line and an indent.
     documents = read_documents(list(paths), quarantine, split="all")
     for texts in batched((document.text for document in documents), _BATCH_DOCUMENTS):
-        ids = np.fromiter(chain.from_iterable(tokenizer.encode(texts)), np.int64)
-        counts += np.bincount(ids, minlength=num_tokens)
+        for form in forms:
+            ids = np.fromiter(chain.from_iterable(form.encode(texts)), np.int64)
+            counts += np.bincount(ids, minlength=num_tokens)
         for text in texts:
             num_documents += 1
             if len(text) <= room and num_documents >= 1.05 ** min(len(kept), 800):

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from tokenizer.base import Base
+from tokenizer.config_ids import renumbered_config
 from tokenizer.json_file import read_json, write_json
 from tokenizer.model import copy_other_files, vocabulary_matrices, write_index
-from tokenizer.renumber import new_ids, renumbered_config
+from tokenizer.renumber import new_ids
 from tokenizer.safetensor_files import copy_bytes, read_header
 from tokenizer.write import write_tokenizer
 
-_GENERATION: Final = "generation_config.json"
+GENERATION: Final = "generation_config.json"
 
 
 def write_pruned(base: Base, dropped: Collection[int], folder: Path) -> None:
@@ -37,9 +38,9 @@ def write_pruned(base: Base, dropped: Collection[int], folder: Path) -> None:
     copy_other_files(base, folder)
     if (card := base.path / "README.md").is_file():  # names the licences that the result inherits
         shutil.copyfile(card, folder / card.name)
-    generation = read_json(base.path, _GENERATION)
+    generation = read_json(base.path, GENERATION)
     if generation:
-        write_json(folder / _GENERATION, renumbered_config(generation, new_id))
+        write_json(folder / GENERATION, renumbered_config(generation, new_id))
     assert smaller.config is not None
     write_json(folder / "config.json", smaller.config | {"vocab_size": smaller.num_tokens})
     write_index(base, folder)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tokenizer.base import Base
+from tokenizer.config_ids import renumbered_config
 
 
 def new_ids(num_tokens: int, dropped: Collection[int]) -> dict[int, int]:
@@ -22,31 +23,16 @@ def renumbered(base: Base, new_id: Mapping[int, int]) -> dict[str, Any]:
     }
 
 
-def renumbered_config(config: Mapping[str, Any], new_id: Mapping[int, int]) -> dict[str, Any]:
-    """Return a ``config.json`` or ``generation_config.json`` with new ids under every key that holds tokens' ids."""
-    return {key: _mapped(value, new_id) if _holds_ids(key) else _nested(value, new_id) for key, value in config.items()}
-
-
-def _holds_ids(key: str) -> bool:
-    return key.endswith(("_token_id", "_token_ids", "suppress_tokens")) or key == "bad_words_ids"
-
-
-def _nested(value: Any, new_id: Mapping[int, int]) -> Any:
-    return renumbered_config(value, new_id) if isinstance(value, dict) else value
-
-
-def _mapped(value: Any, new_id: Mapping[int, int]) -> Any:
-    """Return ids renumbered; an id that no token has (padding rows, None) stays as it is."""
-    if isinstance(value, list):
-        return [_mapped(one, new_id) for one in value]
-    return new_id.get(value, value) if isinstance(value, int) else value
-
-
 def _post_processor(step: Any, new_id: Mapping[int, int]) -> Any:
     """Return a post-processor with new ids: it keeps them beside the tokens' names."""
     if isinstance(step, list):
         return [_post_processor(one, new_id) for one in step]
     if not isinstance(step, dict):
         return step
-    named = ("ids", "sep", "cls")  # RoBERTa's sort keeps [name, id] under the last two
-    return {key: _mapped(v, new_id) if key in named else _post_processor(v, new_id) for key, v in step.items()}
+    # RoBERTa's sort keeps [name, id] under the last two.
+    named = ("ids", "sep", "cls")
+    return {key: _ids(v, new_id) if key in named else _post_processor(v, new_id) for key, v in step.items()}
+
+
+def _ids(values: list[Any], new_id: Mapping[int, int]) -> list[Any]:
+    return [new_id[value] if isinstance(value, int) else value for value in values]

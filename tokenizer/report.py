@@ -20,9 +20,10 @@ def write_report(folder: Path, result: Result) -> None:
 
 def report_keys(result: Result, found: Findings) -> dict[str, Any]:
     """Return the contents of ``vocab_report.json``."""
-    measure = result.measure
+    measure, pieces = result.measure, result.vocabulary.pieces
     return {
-        "num_base_tokens": result.base.num_tokens,
+        # Where nothing was added, the rows of an earlier extension are still the new ones.
+        "num_base_tokens": result.base.num_tokens if pieces else result.num_original or result.base.num_tokens,
         "num_original_tokens": result.num_original,
         "num_new_tokens": len(result.vocabulary.pieces),
         "num_requested_tokens": result.num_requested,

@@ -36,7 +36,9 @@ class SpmBase(Base):
 
     @property
     def num_tokens(self) -> int:
-        return max([len(self.proto.pieces), *(token.id + 1 for token in self.added_tokens)])
+        return max(
+            [len(self.proto.pieces), *(token.id + 1 for token in self.added_tokens), *(i + 1 for i in self.ids_named)]
+        )
 
     @property
     def ranked(self) -> list[tuple[str, float]]:
@@ -87,7 +89,7 @@ class SpmBase(Base):
         return replace(self, proto=proto, **renumbered(self, new_id))
 
     def forms(self, workers: int = 1) -> "SpmForms":
-        return SpmForms(self, self.proto, workers)
+        return self.extended((), workers)  # with the tokens added beside the model, as transformers has them
 
     def extended(self, pieces: Sequence[str], workers: int = 1, *, scores: Sequence[float] | None = None) -> "SpmForms":
         """Return the tokenizer with new pieces; ``scores`` where they do not continue the base's ranks."""

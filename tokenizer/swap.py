@@ -11,11 +11,14 @@ from hanlm.errors import InputError
 from hanlm.log import say
 from hanlm.model_folder import num_base_tokens
 from hanlm.quarantine import Quarantine
+from tokenizer.added_tokens import content_of
 from tokenizer.base import Base
+from tokenizer.config_ids import ids_in
 from tokenizer.families import read_base
 from tokenizer.forms import Forms
+from tokenizer.json_file import read_json
 from tokenizer.prune import count_usage, droppable
-from tokenizer.prune_model import write_pruned
+from tokenizer.prune_model import GENERATION, write_pruned
 from tokenizer.renumber import new_ids
 from tokenizer.verify import VerificationError
 
@@ -51,15 +54,21 @@ class Pruning:
     def require_same_tokens(self, texts: Sequence[str]) -> None:
         """Raise ``VerificationError`` unless documents of the corpus keep the tokens that they had."""
         new_id, smaller = self.new_id, self.base.forms()
-        for text, before, after in zip(texts, self.old.encode(texts), smaller.encode(texts), strict=True):
-            if [new_id.get(token) for token in before] != after:
+        before, after = _encodings(self.old, texts), _encodings(smaller, texts)
+        for text, old, new in zip([*texts] * (len(before) // max(1, len(texts))), before, after, strict=True):
+            if [new_id.get(token) for token in old] != new:
                 raise VerificationError(
                     f"expected the pruned tokenizer to cut the corpus's text as before, got other tokens for "
                     f"{text[:80]!r}; nothing was written: report this with the base's name."
                 )
 
 
-def prune(base: Base, corpus: Sequence[Path], limit: int | None, folder: Path) -> Pruning:
+def _encodings(forms: Forms, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of texts by one form after the other: they differ where a text spells an added token."""
+    return [ids for form in (forms.main, *forms.others.values()) for ids in form.encode(texts)]
+
+
+def prune(base: Base, corpus: Sequence[Path], limit: int | None, folder: Path, workers: int = 1) -> Pruning:
     """Write the base without up to ``limit`` tokens that the corpus never uses, and read it back.
 
     Args:
@@ -67,15 +76,16 @@ def prune(base: Base, corpus: Sequence[Path], limit: int | None, folder: Path) -
         corpus: All that the model must still be good at: a token that stands nowhere in it goes.
         limit: The most to drop; None drops all.
         folder: Where the smaller base is written; its last part becomes the base's name.
+        workers: Threads.
 
     Raises:
         InputError: If the corpus uses every token.
         VerificationError: If a text of the corpus would get other tokens.
     """
-    old = base.forms()
-    used = count_usage(old, base.num_tokens, corpus, Quarantine())
-    parts = base.parts()
-    unused = [token for token in parts if used.counts[token] == 0]
+    old = base.forms(workers)
+    used = count_usage([old.main, *old.others.values()], base.num_tokens, corpus, Quarantine())
+    parts, named = base.parts(), _named(base, old)
+    unused = [token for token in parts if used.counts[token] == 0 and token not in named]
     dropped = sorted(droppable(unused, parts, limit))
     if not dropped:
         raise InputError(f"the corpus uses every token of {base.path} that could be dropped; leave out --prune.")
@@ -90,3 +100,10 @@ def prune(base: Base, corpus: Sequence[Path], limit: int | None, folder: Path) -
     pruning = Pruning(read_base(folder, trust_remote_code=True), old, dropped, len(unused))
     pruning.require_same_tokens(used.texts)
     return pruning
+
+
+def _named(base: Base, old: Forms) -> set[int]:
+    """Return the tokens that a role, the configuration or the generation configuration names: they always stay."""
+    roles = {content_of(token) for token in base.special_tokens.values()}
+    named = {token for token in range(base.num_tokens) if old.spelled(token).decode("utf-8", "ignore") in roles}
+    return named | set(base.ids_named) | set(ids_in(read_json(base.path if base.config else None, GENERATION)))

@@ -10,6 +10,7 @@ from hanlm.quarantine import Quarantine
 from tokenizer.count import parted_documents
 from tokenizer.pieces import has_strong
 from tokenizer.proto import parse_proto
+from tokenizer.sample import Sample
 
 _SPARE: Final = 1.25
 """A model is trained larger than the budget by this, since the base has some of its pieces and some are left out."""
@@ -19,7 +20,13 @@ _MAX_LINES: Final = 2_000_000
 
 
 def train_spm(
-    paths: Sequence[Path], kind: Literal["unigram", "bpe"], num_tokens: int, *, seed: int, workers: int
+    paths: Sequence[Path],
+    kind: Literal["unigram", "bpe"],
+    num_tokens: int,
+    *,
+    sample: Sample,
+    seed: int,
+    workers: int,
 ) -> Any:
     """Return the ``ModelProto`` of a model with somewhat more than ``num_tokens`` pieces.
 
@@ -32,7 +39,7 @@ def train_spm(
     file = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(  # pyright: ignore[reportAttributeAccessIssue]
-            sentence_iterator=_lines(paths),
+            sentence_iterator=_lines(paths, sample),
             model_writer=file,
             model_type=kind,
             vocab_size=int(num_tokens * _SPARE),
@@ -54,8 +61,8 @@ def train_spm(
     return parse_proto(file.getvalue())
 
 
-def _lines(paths: Sequence[Path]) -> Iterator[str]:
+def _lines(paths: Sequence[Path], sample: Sample) -> Iterator[str]:
     for path in paths:
         for document, is_held_out in parted_documents(path, Quarantine()):
-            if not is_held_out:
+            if not is_held_out and sample.takes(document):
                 yield from (line for line in document.text.split("\n") if has_strong(line))

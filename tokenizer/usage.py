@@ -64,9 +64,10 @@ def counted_texts(corpus: CorpusCount, plain: Callable[[str], str]) -> dict[str,
     texts: Counter[str] = Counter()
     for held_out in corpus.held_out.values():
         texts.update(_drawn(held_out, MAX_SAMPLED_CHARS // len(corpus.held_out)))
-    for found in corpus.segments.values():
+    for domain, found in corpus.segments.items():
+        times = 1 / corpus.shares.get(domain, 1.0)
         for segment in _drawn(found, MAX_SAMPLED_CHARS // len(corpus.segments)):
-            texts[plain(segment)] += found[segment]
+            texts[plain(segment)] += round(found[segment] * times)
     return dict(texts)
 
 

@@ -30,6 +30,7 @@ CHINESE_PROBE: Final = (
     "中文和 English 混排，数字123也在；他说：“好的……”——然后离开了。",
     "　　全角空格开头。「繁體中文」『引號』（括號）【方頭】《書名》、頓號～",
     "龘靐齉爩 𠮷𡈽𪚥 〇々 㐀䶵 﨎 哈哈哈哈哈哈哈 。。。。。。 ！！！？？？",
+    "f\u2329x\u232a 〈名〉 \u2329\u232a",
     "第 一 章  空 格   很 多\n\n\n换行\t制表。 End.",
     "行尾。\n下一行，\n\n空行”\n\n\n“的\r\n字面的。<0x0A>不是换行\n。\n\n",
 )
@@ -71,8 +72,13 @@ class Verification:
         if counts := self.failures():
             raise VerificationError(
                 f"expected a tokenizer without a fault, got {counts} ({'; '.join(self.examples[:3])}); nothing was "
-                "written: a base whose pieces share one score (an earlier merge with score 0) cannot be extended; "
-                "pass the original base."
+                "written. "
+                + (
+                    "A base whose pieces share one score (an earlier merge with score 0) cannot be extended: pass the "
+                    "original base."
+                    if self.sentencepiece_fast_mismatches
+                    else "Check that the base's files are those that were published together."
+                )
             )
 
     def as_report(self) -> dict[str, Any]:

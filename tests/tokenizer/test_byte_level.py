@@ -88,6 +88,7 @@ def ids(tokenizer: Any, text: str) -> list[int]:
 @given(text=TEXTS)
 @example(text="他他他说说说的的的的的的，，，。。。")
 @example(text="  “我们” 中文\n\n  的 \t的")
+@example(text="f\u232a\u232a \u2329x")
 @example(text="\u4dc0\u4dff\u4dbf\u3012\uff11䷀")
 def test_text_without_chinese_keeps_its_ids_and_all_text_comes_back(pair, text):
     base, new, _ = pair
@@ -208,3 +209,43 @@ def test_a_base_without_all_bytes_is_refused(tmp_path, chinese_file):
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(InputError, match="256 bytes"):
         read_base(tmp_path / "tokenizer.json")
+
+
+def changed(folder: Path, **parts: Any) -> Path:
+    fast = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer.json").write_text(json.dumps(fast | parts), encoding="utf-8")
+    return folder
+
+
+def test_truncation_and_padding_in_the_file_are_no_part_of_the_tokenizer(tmp_path, english_lines, chinese_file):
+    base = make_base(tmp_path / "base", "gpt2", english_lines * 5)
+    plain = read_base(base).forms().encode(["a long text, longer than eight tokens, surely", "x"])
+    truncation = {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0}
+    padding = {"strategy": {"Fixed": 40}, "direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": "!"}
+    changed(base, truncation=truncation, padding=padding | {"pad_to_multiple_of": None})
+    assert read_base(base).forms().encode(["a long text, longer than eight tokens, surely", "x"]) == plain
+    out = extend(ExtendConfig(base=base, corpus=(chinese_file,), num_new_tokens=50, out=tmp_path / "out"))
+    assert json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))["num_new_tokens"] == 50
+
+
+def test_a_normalizer_that_makes_chinese_of_other_characters_is_refused(tmp_path, english_lines):
+    base = make_base(tmp_path / "base", "gpt2", english_lines * 5)
+    with pytest.raises(InputError, match="normalises"):
+        read_base(changed(base, normalizer={"type": "NFKC"}))
+    read_base(changed(base, normalizer={"type": "NFC"}))
+
+
+def test_a_configuration_that_leaves_the_tie_to_its_class_is_understood(tmp_path, english_lines, chinese_file):
+    base = make_base(tmp_path / "base", "gpt2", english_lines * 20)
+    size = len(load_tokenizer(base))
+    GPT2LMHeadModel(GPT2Config(vocab_size=size + 10, n_embd=16, n_layer=1, n_head=2, n_positions=64)).save_pretrained(
+        base
+    )
+    config = json.loads((base / "config.json").read_text())
+    config.pop("tie_word_embeddings", None)
+    # An id among the padding rows that the configuration names must not become a new token's.
+    (base / "config.json").write_text(json.dumps(config | {"pad_token_id": size + 3}))
+    out = extend(ExtendConfig(base=base, corpus=(chinese_file,), num_new_tokens=30, out=tmp_path / "out"))
+    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    assert report["num_base_tokens"] == size + 4
+    assert AutoModelForCausalLM.from_pretrained(out).transformer.wte.weight.shape[0] == size + 34

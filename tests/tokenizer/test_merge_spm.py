@@ -19,6 +19,7 @@ from tokenizer.extend import ExtendConfig, extend, plan
 from tokenizer.families import read_base
 from tokenizer.merge import DIGITS, FOREIGN, IN_BASE, UNREACHABLE, merge, read_donor
 from tokenizer.pieces import segments
+from tokenizer.sample import Sample
 
 CHINESE = (
     "早上下了一场大雨，孩子们撑着伞，沿着河边走到学校去。",
@@ -204,5 +205,5 @@ def test_a_trained_model_never_sees_the_text_that_it_is_measured_on(chinese_file
     assert 0 < len(held_out) < len(parted)
     counted = count_corpus([chinese_file], Quarantine(), partial(segments, pieces="han+punct+space")).held_out
     assert {text for texts in counted.values() for text in texts} == held_out
-    learned = "\n".join(train_spm._lines([chinese_file]))
+    learned = "\n".join(train_spm._lines([chinese_file], Sample()))
     assert not any(text in learned for text in held_out)

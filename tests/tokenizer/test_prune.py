@@ -10,9 +10,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
+from tokenizer.config_ids import renumbered_config
 from tokenizer.families import read_base
 from tokenizer.prune import count_usage, droppable
-from tokenizer.renumber import new_ids, renumbered_config
+from tokenizer.renumber import new_ids
 
 PARTS = st.dictionaries(st.integers(0, 30), st.sets(st.integers(0, 30), max_size=4))
 
@@ -75,7 +76,7 @@ def test_a_corpus_without_dropped_tokens_is_tokenized_as_before(base, english_fi
 
 
 def test_usage_is_the_count_of_every_token_in_every_document(base, english_file):
-    usage = count_usage(base.forms(), base.num_tokens, [english_file], Quarantine())
+    usage = count_usage([base.forms().main], base.num_tokens, [english_file], Quarantine())
     texts = [d.text for d in read_documents([english_file], Quarantine())]
     ids = [token for text in texts for token in base.forms().encode([text])[0]]
     assert usage.counts.sum() == len(ids)
@@ -86,8 +87,13 @@ def test_usage_is_the_count_of_every_token_in_every_document(base, english_file)
 
 def test_ids_in_a_configuration_move_and_other_numbers_stay():
     config = {"bos_token_id": 5, "eos_token_id": [7, 5], "pad_token_id": None, "vocab_size": 7, "hidden_size": 5}
-    nested = config | {"text_config": {"eos_token_id": 7}, "suppress_tokens": [5], "sep_token_id": 99}
+    nested = config | {
+        "text_config": {"eos_token_id": 7},
+        "suppress_tokens": [5],
+        "sep_token_id": 99,
+        "bad_words_ids": [[5, 6], [7]],
+    }
     assert renumbered_config(nested, {5: 1, 7: 2}) == {
         "bos_token_id": 1, "eos_token_id": [2, 1], "pad_token_id": None, "vocab_size": 7, "hidden_size": 5,
-        "text_config": {"eos_token_id": 2}, "suppress_tokens": [1], "sep_token_id": 99,
+        "text_config": {"eos_token_id": 2}, "suppress_tokens": [1], "sep_token_id": None, "bad_words_ids": [[1], [2]],
     }  # fmt: skip
