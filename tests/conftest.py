@@ -118,6 +118,15 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def padded_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with 384 rows, more than its tokenizer has tokens; never write into it."""
+    folder = tmp_path_factory.mktemp("model") / "padded"
+    make_tokenizer(folder)
+    make_model(folder, vocab_size=384)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def chinese_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four hundred distinct Chinese documents, one a line."""
     path = tmp_path_factory.mktemp("text") / "chinese.jsonl"

@@ -101,3 +101,24 @@ def test_prune_goes_with_a_number_and_a_corpus(change, tmp_path):
     right = {"base": tmp_path, "corpus": (tmp_path,), "num_new_tokens": 9, "prune": True, "out": tmp_path / "out"}
     with pytest.raises(ConfigError, match=r"--prune needs|--corpus"):
         ExtendConfig(**(right | change))
+
+
+def test_a_swap_keeps_padding_rows_and_drops_no_more_than_it_adds(padded_model_folder, few_words, tmp_path):
+    base, text = padded_model_folder, tmp_path / "little.jsonl"
+    text.write_text(json.dumps({"id": "1", "text": "春眠不觉晓，春眠不觉晓。"}) + "\n", encoding="utf-8")
+    config = ExtendConfig(
+        base=base, corpus=(few_words, text), prune=True, num_new_tokens=40, prior="none", out=tmp_path / "out"
+    )
+    report = report_of(extend(config))
+    assert 0 < report["num_new_tokens"] == report["pruned"]["num_dropped"] < 40
+    assert len(load_tokenizer(tmp_path / "out")) == len(load_tokenizer(base))
+    assert load_model(tmp_path / "out").config.vocab_size == 384
+
+
+def test_a_pruned_extended_model_still_tells_its_new_rows(extended_folder, few_words, chinese_file, tmp_path):
+    config = ExtendConfig(base=extended_folder, corpus=(few_words, chinese_file), prune=True, out=tmp_path / "out")
+    extend(config)
+    before, after = report_of(extended_folder), report_of(tmp_path / "out")
+    kept = after["pruned"]["kept_ids"]
+    assert after["num_base_tokens"] == sum(i < before["num_base_tokens"] for i in kept) < before["num_base_tokens"]
+    assert len(kept) > after["num_base_tokens"]

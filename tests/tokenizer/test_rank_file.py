@@ -123,3 +123,20 @@ def test_published_rank_files_are_tokenized_as_tiktoken_does(name: str, size: in
         "🙂 ½ ＡＢ",
     ]
     assert base.forms().encode(texts) == [encoding.encode_ordinary(text) for text in texts]
+
+
+def test_the_written_ranks_hold_no_special_token(extended, publisher):
+    ranks = read_ranks((extended / "tokenizer.tiktoken").read_bytes())
+    assert ranks is not None
+    assert not {content.encode() for content in publisher.special} & ranks.keys()
+
+
+def test_a_rank_file_follows_a_second_extension(extended, chinese_file, tmp_path):
+    again = extend(
+        ExtendConfig(base=extended, corpus=(chinese_file,), num_new_tokens=20, prior="none", out=tmp_path / "again")
+    )
+    first, second = (read_ranks((folder / "tokenizer.tiktoken").read_bytes()) for folder in (extended, again))
+    assert first is not None
+    assert second is not None
+    assert first.items() < second.items()
+    assert len(second) == len(first) + 20
