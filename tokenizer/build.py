@@ -70,7 +70,7 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         vocabulary=vocabulary,
         verification=verification,
         measure=measure(old, new, corpus, vocabulary),
-        advice=advice,
+        advice=advice if pruning is None else None,  # a swap has the size that it has
         num_requested=len(vocabulary.pieces) if config.num_new_tokens == "auto" else config.num_new_tokens,
         num_rows=num_rows,
         num_original=num_original,
@@ -79,6 +79,10 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         compared=compared,
     )
     write_report(draft.folder, result)
+    if result.measure is not None and vocabulary.pieces:
+        ratios = result.measure.overall.ratios()
+        untrained = "; the new rows are untrained: continue with hanlm pretrain" if num_rows else ""
+        say(f"{ratios['base']:.3f} -> {ratios['extended']:.3f} tokens per character of Chinese{untrained}")
     draft.tokenizer_hash = tokenizer_hash(draft.folder)
     draft.record(counts={"documents_in": corpus.num_documents, "quarantined": result.quarantined})
 

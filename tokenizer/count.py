@@ -31,6 +31,8 @@ MAX_CHECKED_CHARS: Final = 1_000_000
 MAX_DOMAINS: Final = 64
 OTHER_DOMAINS: Final = "(other domains)"
 
+_TOO_LITTLE: Final = "the training text itself (too little text to hold any out)"
+
 type Segments = Callable[[str], Iterable[str]]
 """Text -> the strings in it inside which new pieces may be formed."""
 
@@ -121,16 +123,26 @@ def count_corpus(
                 count.hold_out(document)
             elif sample.takes(document):
                 count.learn_from(document, segments)
+    count.measured_on = "held-out documents"
+    has_held_out = any(has_strong(text) for texts in count.held_out.values() for text in texts)
+    if to_learn and has_held_out and not count.segments:  # so little text that the split took all of it
+        _learn_from_all(count, paths, segments)
     if to_learn and not count.segments:
         bad = f", and {by_reason(quarantine.counts)} set aside" if quarantine.counts else ""
         raise InputError(
             f"{', '.join(map(str, paths))} holds no Chinese to learn from ({count.num_documents} documents read{bad}); "
-            "expected text with Han characters: pass a Chinese corpus."
+            "expected a `text` with Han characters in each record: pass a Chinese corpus."
         )
-    count.measured_on = "held-out documents"
-    if to_learn and not any(has_strong(text) for texts in count.held_out.values() for text in texts):
+    if to_learn and not has_held_out:
         _measure_on_training_text(count, paths)
     return count
+
+
+def _learn_from_all(count: CorpusCount, paths: Sequence[Path], segments: Segments) -> None:
+    count.measured_on = _TOO_LITTLE
+    for path in paths:
+        for document, _ in parted_documents(path, Quarantine()):
+            count.learn_from(document, segments)
 
 
 def parted_documents(path: Path, quarantine: Quarantine) -> Iterator[tuple[Document, bool]]:
@@ -160,7 +172,7 @@ def _documents(path: Path, quarantine: Quarantine) -> Iterator[Document]:
 
 
 def _measure_on_training_text(count: CorpusCount, paths: Sequence[Path]) -> None:
-    count.measured_on = "the training text itself (too little text to hold any out)"
+    count.measured_on = _TOO_LITTLE
     for path in paths:
         for document in _documents(path, Quarantine()):
             count.hold_out(document)

@@ -165,9 +165,12 @@ def plan(config: ExtendConfig) -> list[str]:
     names = ", ".join(vocabulary_matrices(base))
     if config.init in FITTED:
         require_memory(base, config.init)
+    if config.num_new_tokens is None and config.prune:
+        return [*lines, f"a model with fewer rows in {names} is written to {config.out}"]
     if config.resolved_init in FITTED:
         lines.append("the model is loaded to fit its new rows to text")
-    return [*lines, f"a model with more rows ({config.resolved_init}) in {names} is written to {config.out}"]
+    more = "as many rows, new ones among them" if config.prune else "more rows"
+    return [*lines, f"a model with {more} ({config.resolved_init}) in {names} is written to {config.out}"]
 
 
 def _most(config: ExtendConfig) -> str:
@@ -175,6 +178,8 @@ def _most(config: ExtendConfig) -> str:
 
     if config.num_new_tokens == "auto":
         return f"as many as the advisor recommends, at most {MAX_ADVISED},"
+    if config.num_new_tokens is None and config.prune:
+        return "none"
     return f"up to {config.num_new_tokens}" if config.num_new_tokens else "all that fit"
 
 

@@ -45,7 +45,7 @@ def new_pieces(
     if wanted < config.num_new_tokens:
         say(f"only {wanted:,} tokens could be dropped, so no more are swapped in than those")
     elif found < config.num_new_tokens:
-        say(f"the corpus holds only {found} pieces worth adding, fewer than the {config.num_new_tokens} asked for")
+        say(f"corpus and lexicon hold only {found:,} pieces worth adding of the {wanted:,} asked for")
     return vocabulary.cut(found), advice
 
 

@@ -48,7 +48,10 @@ def _summary(page: Page, result: Result) -> None:
     size = f"{result.base.num_tokens + found:,} tokens"
     rows = f", {result.num_rows:,} rows" if result.num_rows else ""
     cards = [Card(label="New tokens", value=f"{found:,}", note=f"{size}{rows}")]
-    if result.measure is not None:
+    if result.pruning is not None:
+        before = f"of {result.pruning.old.num_tokens:,}"
+        cards.append(Card(label="Dropped tokens", value=f"{len(result.pruning.dropped):,}", note=before))
+    if result.measure is not None and found:
         ratios = result.measure.overall.ratios()
         cards += [
             Card(label="Tokens per character, base", value=f"{ratios['base']:.3f}"),

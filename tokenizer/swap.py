@@ -89,7 +89,8 @@ def prune(base: Base, corpus: Sequence[Path], limit: int | None, folder: Path, w
     dropped = sorted(droppable(unused, parts, limit))
     if not dropped:
         raise InputError(f"the corpus uses every token of {base.path} that could be dropped; leave out --prune.")
-    say(f"{len(unused):,} tokens are never used; {len(dropped):,} of them are dropped")
+    rest = "the others are parts of kept ones" if limit is None else "as asked, or as no other needs"
+    say(f"{len(unused):,} tokens are never used; {len(dropped):,} of them are dropped ({rest})")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_pruned(base, frozenset(dropped), folder)

@@ -99,7 +99,7 @@ def test_a_budget_larger_than_the_corpus_adds_what_there_is_and_says_so(
     out = extend(config_for(tiny_tokenizer_folder / "tokenizer.model", text_file, tmp_path, num_new_tokens=5000))
     report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
     assert 10 < report["num_new_tokens"] < report["num_requested_tokens"] == 5000
-    assert "fewer than the 5000 asked for" in capsys.readouterr().err
+    assert "of the 5,000 asked for" in capsys.readouterr().err
     assert "asked for" in (out / "vocab_report.html").read_text(encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hanlm.artifact import read_manifest
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
+from hanlm.text import in_valid_split
 from tokenizer.extend import ExtendConfig, extend
 from tokenizer.sample import fair_share, plan_sample
 
@@ -53,3 +54,16 @@ def test_the_manifest_tells_the_sample(tmp_path, tiny_tokenizer_folder):
     assert manifest["sample"]["small"]["share"] == 1
     assert 0.1 < manifest["sample"]["large"]["share"] < 0.5
     assert manifest["counts"]["documents_in"] < 500
+
+
+def test_a_text_that_the_split_holds_out_whole_is_learned_from_all_the_same(tmp_path, tiny_tokenizer_folder):
+    lines = (f"{i}，心肌梗死患者应立即溶栓治疗。" for i in range(9999))
+    line = next(line for line in lines if in_valid_split(line, 0.02))
+    text = tmp_path / "one.txt"
+    text.write_text(f"{line}\n" * 50, encoding="utf-8")
+    config = ExtendConfig(
+        base=tiny_tokenizer_folder, corpus=(text,), num_new_tokens=5, prior="none", out=tmp_path / "out"
+    )
+    report = json.loads((extend(config) / "vocab_report.json").read_text(encoding="utf-8"))
+    assert report["num_new_tokens"] == 5
+    assert report["measured_on"].startswith("the training text itself")
