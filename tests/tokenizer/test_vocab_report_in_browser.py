@@ -45,7 +45,7 @@ def page(tiny_model_folder: Path, extended_folder: Path, chinese_file: Path, tmp
 def test_the_report_draws_without_a_complaint_and_fits_the_screen(browser: Browser, page: Path, width: int, dark: bool):
     browser.show(page, width=width, dark=dark)
     assert browser.complaints() == []
-    assert browser.run("document.querySelectorAll('.plot').length") == 3
+    assert browser.run("document.querySelectorAll('.plot').length") == 4
     assert browser.run("document.querySelectorAll('.plot .main-svg').length") >= 3
     assert browser.run("document.documentElement.scrollWidth") <= width
     too_wide = (
@@ -60,7 +60,9 @@ def test_the_report_draws_without_a_complaint_and_fits_the_screen(browser: Brows
 def test_figures_have_titles_captions_and_legends_inside_them(browser: Browser, page: Path, width: int):
     browser.show(page, width=width)
     titles = browser.run("[...document.querySelectorAll('.plot .xtitle, .plot .ytitle')].map(e => e.textContent)")
-    assert titles == ["tokens per character", "new tokens", "tokens per character", "% of the table's characters"]
+    costs = "cost of a character beside the base's"
+    assert titles[:5] == ["tokens per character", "new tokens", costs, "new tokens", "tokens per character"]
+    assert titles[5:] == ["% of the table's characters"]
     captions = browser.run("[...document.querySelectorAll('.plot')].map(e => e.getAttribute('aria-label').length)")
     assert min(captions) > 40
     cut = (
