@@ -70,9 +70,17 @@ class Base(ABC):
 
     @abstractmethod
     def start(
-        self, segments: Mapping[str, int], held_out: Sequence[Sequence[str]], pieces: Pieces, num_new: int
+        self,
+        segments: Mapping[str, int],
+        held_out: Sequence[Sequence[str]],
+        pieces: Pieces,
+        num_new: int,
+        num_pairs: int | None = None,
     ) -> Start:
-        """Return where learning begins: weighted segments, and those that are measured on, in the base's tokens."""
+        """Return where learning begins: weighted segments, and those that are measured on, in the base's tokens.
+
+        With ``num_pairs`` segments may be cut at all but the so many most frequent pairs of characters.
+        """
 
     @abstractmethod
     def parts(self) -> dict[int, set[int]]:

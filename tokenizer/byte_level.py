@@ -65,7 +65,12 @@ class ByteBase(Base):
         return (bytes_of(segment) or b"").decode("utf-8", "replace")
 
     def start(
-        self, segments: Mapping[str, int], held_out: Sequence[Sequence[str]], pieces: Pieces, num_new: int
+        self,
+        segments: Mapping[str, int],
+        held_out: Sequence[Sequence[str]],
+        pieces: Pieces,
+        num_new: int,
+        num_pairs: int | None = None,  # noqa: ARG002 - a token may end inside a character: rare pairs say nothing
     ) -> Start:
         vocabulary = ranked(self.fast["model"]["vocab"], self.merges)
         index = {self.fast["model"]["vocab"][token]: i for i, token in enumerate(vocabulary)}

@@ -17,13 +17,15 @@ def usage(learned: Learned, segments: Iterable[str], parts: Sequence[Mapping[str
         segments: All segments, in the order in which learning was given them.
         parts: Segment -> how often it counts in this part.
     """
-    state = learned.state
     index = {segment: i for i, segment in enumerate(segments)}
     counts = np.zeros((len(index), len(parts)))
     for i, part in enumerate(parts):
         counts[np.fromiter(map(index.__getitem__, part), np.int64, len(part)), i] = np.fromiter(
             part.values(), np.float64, len(part)
         )
-    used = np.zeros((len(state.tok_known), len(parts)))
-    add_uses(state.tok, np.fromiter(map(len, index), np.int64, len(index)), counts, used)
+    lengths = np.fromiter(map(len, index), np.int64, len(index))
+    if learned.runs is not None:
+        counts, lengths = learned.runs.totals(counts), learned.runs.lengths
+    used = np.zeros((learned.tok_hash.size, len(parts)))
+    add_uses(learned.tok, lengths, counts, used)
     return used[learned.tokens]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tokenizer import bpe_kernels as kernels
 from tokenizer.bpe_loop import NEEDS_ROOM, add_given, add_pieces, seed
+from tokenizer.rare_pairs import Runs
 from tokenizer.start import Start
 
 WEIGHT_UNIT = 100
@@ -22,7 +23,7 @@ WEIGHT_UNIT = 100
 _MIN_ROOM = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Learned:
     """New pieces in order of gain, and what they save."""
 
@@ -32,9 +33,17 @@ class Learned:
     saved: npt.NDArray[np.int64]
     """[sizes, domains]: tokens saved on held-out text with the first ``sizes[i]`` pieces."""
     tokens: npt.NDArray[np.int64]
-    """[pieces]: the pieces' ids in ``state``."""
-    state: kernels.State
-    """The text as it is tokenized with all pieces."""
+    """[pieces]: the pieces' ids in the arrays below."""
+    tok: npt.NDArray[np.int32]
+    """[positions]: the text as it is tokenized with all pieces, as in ``kernels.State``."""
+    tok_hash: npt.NDArray[np.uint64]
+    """[tokens]"""
+    tok_len: npt.NDArray[np.int32]
+    """[tokens]: in symbols."""
+    runs: Runs | None
+    """What the segments were cut into, where they were."""
+    is_exact: bool
+    """Whether learning from uncut segments would have given the same."""
 
 
 def learn(start: Start, *, sizes: Sequence[int], min_gain: int = 2 * WEIGHT_UNIT) -> Learned:
@@ -59,7 +68,20 @@ def learn(start: Start, *, sizes: Sequence[int], min_gain: int = 2 * WEIGHT_UNIT
         start.spell(state.text[first : first + length])
         for first, length in zip(state.new_first[:count], state.new_length[:count], strict=True)
     ]
-    return Learned(found, (state.new_gain[:count] / WEIGHT_UNIT).tolist(), saved, _new_tokens(state, start), state)
+    gains, least = state.new_gain[:count], start.runs.least if start.runs else 0
+    is_exact = least == 0 or (count == sizes[-1] and int(gains.min()) >= least)
+    # The rest of the state is large, and no longer of use.
+    return Learned(
+        pieces=found,
+        gains=(gains / WEIGHT_UNIT).tolist(),
+        saved=saved,
+        tokens=_new_tokens(state, start),
+        tok=state.tok,
+        tok_hash=state.tok_hash,
+        tok_len=state.tok_len,
+        runs=start.runs,
+        is_exact=is_exact,
+    )
 
 
 def replay(

@@ -66,11 +66,17 @@ class SpmBase(Base):
         return segment.replace(SPACE, " ")
 
     def start(
-        self, segments: Mapping[str, int], held_out: Sequence[Sequence[str]], pieces: Pieces, num_new: int
+        self,
+        segments: Mapping[str, int],
+        held_out: Sequence[Sequence[str]],
+        pieces: Pieces,
+        num_new: int,
+        num_pairs: int | None = None,
     ) -> Start:
         known = {p.piece for p in self.proto.pieces if p.type == NORMAL and len(p.piece) == 1} - {NEWLINE}
         known |= {NEWLINE} if self.newline_joins else set[str]()
-        return start_from_characters(segments, held_out, pieces, known, self._longer_pieces(pieces), num_new)
+        longer = self._longer_pieces(pieces)
+        return start_from_characters(segments, held_out, pieces, known, longer, num_new, num_pairs=num_pairs)
 
     def parts(self) -> dict[int, set[int]]:
         ids = {p.piece: i for i, p in enumerate(self.proto.pieces) if p.type == NORMAL}

@@ -9,8 +9,10 @@ import numpy.typing as npt
 from tokenizer import bpe_kernels as kernels
 from tokenizer.bpe_loop import add_token
 from tokenizer.pieces import STRONG, Pieces, class_table
+from tokenizer.rare_pairs import Runs, cut_rare
 
 MAX_PIECE_CHARS = 16
+MAX_WEIGHT = 2**31 - 1
 
 
 class Start(NamedTuple):
@@ -22,6 +24,8 @@ class Start(NamedTuple):
     """``first`` to ``last``: ids of the base's pieces that are to be merged before new ones are sought."""
     spell: Callable[[npt.NDArray[np.int32]], str]
     """Symbols -> the piece as the vocabulary spells it."""
+    runs: Runs | None = None
+    """What the segments were cut into, where they were."""
 
 
 def start_from_characters(
@@ -32,6 +36,7 @@ def start_from_characters(
     base_pieces: Sequence[str],
     num_new: int,
     max_chars: int = MAX_PIECE_CHARS,
+    num_pairs: int | None = None,
 ) -> Start:
     """Return the start for a base that merges characters, as SentencePiece does.
 
@@ -43,8 +48,9 @@ def start_from_characters(
         base_pieces: The base's pieces of two or more characters that may occur in segments, best rank first.
         num_new: The most pieces that will be added.
         max_chars: Longest new piece.
+        num_pairs: Cut segments at all but so many pairs of characters, see ``rare_pairs``; None cuts nowhere.
     """
-    text, weight = _text(segments, held_out)
+    text, weight, runs = _text(segments, held_out, base_pieces, num_pairs)
     chars = np.flatnonzero(np.bincount(text))[1:].astype(np.int32)  # the first is the barrier, 0
     first, last = chars.size, chars.size + len(base_pieces)
     token_of = np.full(0x110000, kernels.BARRIER, np.int32)
@@ -59,7 +65,7 @@ def start_from_characters(
     for token, piece in enumerate(base_pieces, first):
         enter(state, token, code_points(piece))
         state.tok_strong[token] = bool((class_table(pieces)[code_points(piece)] == STRONG).any())
-    return Start(state, first, last, _string)
+    return Start(state, first, last, _string, runs)
 
 
 def empty_state(
@@ -126,7 +132,7 @@ def enter(state: kernels.State, token: int, symbols: npt.NDArray[np.int32]) -> N
 
 def weights_of(segments: Mapping[str, int], held_out: Sequence[Sequence[str]]) -> npt.NDArray[np.int32]:
     """Return the weight of each segment, those that are learned from first."""
-    learned = [min(weight, 2**31 - 1) for weight in segments.values()]
+    learned = [min(weight, MAX_WEIGHT) for weight in segments.values()]
     return np.array(learned + [-(i + 1) for i, domain in enumerate(held_out) for _ in domain], np.int32)
 
 
@@ -151,13 +157,28 @@ def code_points(text: str) -> npt.NDArray[np.int32]:
 
 
 def _text(
-    segments: Mapping[str, int], held_out: Sequence[Sequence[str]]
+    segments: Mapping[str, int],
+    held_out: Sequence[Sequence[str]],
+    base_pieces: Sequence[str],
+    num_pairs: int | None,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Runs | None]:
+    """Return the segments' code points with a barrier (0) around each, the weight of each position, and the cuts."""
+    if num_pairs is None:
+        return *_joined(strings_of(segments, held_out), weights_of(segments, held_out)), None
+    given = weights_of(segments, ())
+    runs = cut_rare(*_joined([*segments], given), code_points("\0".join(base_pieces)), num_pairs)
+    weights = np.minimum(runs.totals(given[:, np.newaxis])[:, 0], MAX_WEIGHT).astype(np.int32)
+    measured, unlearned = _joined(strings_of({}, held_out), weights_of({}, held_out))
+    text = np.concatenate([runs.text, measured[1:]])
+    return text, np.concatenate([spread(weights, runs.lengths), unlearned[1:]]), runs
+
+
+def _joined(
+    strings: Sequence[str], weights: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return all segments' code points with a barrier (0) around each, and the weight of each position."""
-    strings = strings_of(segments, held_out)
-    text = code_points("\0" + "\0".join(strings) + "\0")
-    lengths = np.fromiter((len(string) for string in strings), np.int64, len(strings))
-    return text, spread(weights_of(segments, held_out), lengths)
+    """Return the code points of strings with a barrier (0) around each, and the weight of each position."""
+    text = code_points("\0".join(["", *strings, ""]))
+    return text, spread(weights, np.fromiter(map(len, strings), np.int64, len(strings)))
 
 
 def _string(symbols: npt.NDArray[Any]) -> str:

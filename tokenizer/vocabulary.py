@@ -105,20 +105,29 @@ def learn_vocabulary(
         weighted[segment] = weighted.get(segment, 0) + weight
     held_out = [[s for text in texts for s in base.segments(text, pieces)] for texts in corpus.held_out.values()]
     if len(corpus.segments) == 1:
-        learned = learn(base.start(weighted, held_out, pieces, num_new_tokens), sizes=sizes)
+        learned = _learn(base, weighted, held_out, pieces, sizes)
         return _curve(base, learned.pieces, learned.gains, learned.saved, sizes)
-    num_candidates = round(SURPLUS * num_new_tokens)
-    learned = learn(base.start(weighted, (), pieces, num_candidates), sizes=[num_candidates])
+    learned = _learn(base, weighted, (), pieces, [round(SURPLUS * num_new_tokens)])
     choice = choose(
         _candidates(learned, weighted, corpus, lexicon, exponent), base.scores, base.next_score, num_new_tokens
     )
     say(f"chose {len(choice.pieces)} of {len(learned.pieces)} pieces; the lexicon counts {choice.lexicon_share:g}")
     index = dict(zip(learned.pieces, learned.tokens.tolist(), strict=True))
     tokens = np.array([index[piece] for piece in choice.pieces], np.int64)
-    keys, lengths = learned.state.tok_hash[tokens], learned.state.tok_len[tokens].astype(np.int64)
-    del learned  # its state holds the whole text
+    keys, lengths = learned.tok_hash[tokens], learned.tok_len[tokens].astype(np.int64)
     saved = replay(base.start({}, held_out, pieces, num_new_tokens), keys, lengths, sizes)
     return _curve(base, choice.pieces, choice.gains, saved, sizes)
+
+
+def _learn(
+    base: Base, segments: Mapping[str, int], held_out: Sequence[Sequence[str]], pieces: Pieces, sizes: Sequence[int]
+) -> Learned:
+    """Learn from segments cut at rare pairs; from longer ones where it then shows that too much was cut."""
+    for num_pairs in (2 * sizes[-1], 8 * sizes[-1]):
+        learned = learn(base.start(segments, held_out, pieces, sizes[-1], num_pairs), sizes=sizes)
+        if learned.is_exact:
+            return learned
+    return learn(base.start(segments, held_out, pieces, sizes[-1]), sizes=sizes)
 
 
 def _candidates(

@@ -59,7 +59,7 @@ def test_replaying_the_learned_order_saves_what_learning_said(domains, lexicon):
     held_out = [list(lexicon), list(domains[0])]
     sizes = list(range(1, 13))
     learned = learn(started(weighted, held_out, 12), sizes=sizes, min_gain=WEIGHT_UNIT)
-    keys, lengths = (array[learned.tokens] for array in (learned.state.tok_hash, learned.state.tok_len))
+    keys, lengths = (array[learned.tokens] for array in (learned.tok_hash, learned.tok_len))
     sizes = [size for size in sizes if size <= len(learned.pieces)]
     replayed = replay(started({}, held_out, 12), keys, lengths.astype(np.int64), sizes)
     assert replayed.tolist() == learned.saved[: len(sizes)].tolist()
