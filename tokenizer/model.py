@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from hanlm.model_folder import is_tied
 from tokenizer.base import Base
 from tokenizer.json_file import write_json
 from tokenizer.rows import RowPlan, new_rows
-from tokenizer.safetensor_files import FLOAT_BYTES, StoredRows, read_header, with_more_rows
+from tokenizer.safetensor_files import FLOAT_BYTES, MoreRows, StoredRows, num_bytes, read_header, with_rows
 
 EMBEDDINGS: Final = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight")
 HEADS: Final = ("lm_head.weight", "embed_out.weight", "lm_head.bias")
@@ -92,8 +93,7 @@ def require_memory(base: Base, init: str) -> None:
     for path in base.path.glob("*.safetensors"):
         for name, entry in read_header(path)[0].items():
             if name != "__metadata__":
-                stored = entry["data_offsets"][1] - entry["data_offsets"][0]
-                need += 4 * math.prod(entry["shape"]) if init == "distilled" else stored
+                need += 4 * math.prod(entry["shape"]) if init == "distilled" else num_bytes(entry)
     have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if need > have:
         raise InputError(
@@ -115,30 +115,41 @@ def write_model(base: Base, folder: Path, plan: RowPlan, multiple: int, min_rows
         min_rows: At least so many rows.
     """
     assert base.config is not None
-    matrices = vocabulary_matrices(base)
     num_tokens = base.num_tokens + plan.num_new
     num_padded = -(-max(num_tokens, base.config["vocab_size"], min_rows) // multiple) * multiple
-    for path in sorted(base.path.glob("*.safetensors")):
-        names = [name for name, file in matrices.items() if file == path]
-        extra = {name: new_rows(StoredRows(path, name), plan, num_padded) for name in names}
-        if extra:
-            with_more_rows(path, folder / path.name, extra, keep_rows=base.num_tokens)
-        else:
-            shutil.copyfile(path, folder / path.name)
-    copy_other_files(base, folder)
+    write_weights(base, folder, range(base.num_tokens), lambda matrix: new_rows(matrix, plan, num_padded))
     write_json(folder / "config.json", base.config | {"vocab_size": num_padded})
-    write_index(base, folder)
     return num_padded
 
 
-def copy_other_files(base: Base, folder: Path) -> None:
+def write_weights(base: Base, folder: Path, kept: Sequence[int], more: Callable[[StoredRows], MoreRows]) -> None:
+    """Write the base's weights and its other files, but for configuration and tokenizer.
+
+    Args:
+        base: Whose they are.
+        folder: Where they go.
+        kept: The rows of every vocabulary matrix that stay, in their order.
+        more: Makes the rows that follow them.
+    """
+    matrices = vocabulary_matrices(base)
+    for path in sorted(base.path.glob("*.safetensors")):
+        changed = {name: more(StoredRows(path, name)) for name, file in matrices.items() if file == path}
+        if changed:
+            with_rows(path, folder / path.name, kept, changed)
+        else:
+            shutil.copyfile(path, folder / path.name)
+    _copy_other_files(base, folder)
+    _write_index(base, folder)
+
+
+def _copy_other_files(base: Base, folder: Path) -> None:
     """Copy whatever belongs neither to the tokenizer nor to the weights."""
     for path in sorted(base.path.iterdir()):
         if path.is_file() and path.name not in (*_OWN, *_TOKENIZER) and not path.name.endswith(_NOT_COPIED):
             shutil.copyfile(path, folder / path.name)
 
 
-def write_index(base: Base, folder: Path) -> None:
+def _write_index(base: Base, folder: Path) -> None:
     """Write the index of a sharded model with its new total size."""
     if not (base.path / INDEX).is_file():
         return
@@ -147,11 +158,8 @@ def write_index(base: Base, folder: Path) -> None:
     for path in folder.glob("*.safetensors"):
         for name, entry in read_header(path)[0].items():
             if name != "__metadata__":
-                sizes += entry["data_offsets"][1] - entry["data_offsets"][0]
-                count = 1
-                for extent in entry["shape"]:
-                    count *= extent
-                parameters += count
+                sizes += num_bytes(entry)
+                parameters += math.prod(entry["shape"])
     index["metadata"] = index.get("metadata", {}) | {"total_size": sizes}
     if "total_parameters" in index["metadata"]:
         index["metadata"]["total_parameters"] = parameters

@@ -1,4 +1,4 @@
-"""Safetensors read and rewritten as bytes: a model's matrices get more rows without the model in memory.
+"""Safetensors read and rewritten as bytes: a model's matrices lose and get rows without the model in memory.
 
 The format: 8 bytes of header length, a JSON header of ``name: {dtype, shape, data_offsets}``, then the data.
 """
@@ -8,6 +8,7 @@ import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -42,6 +43,12 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
+def num_bytes(entry: Mapping[str, Any]) -> int:
+    """Return the size of what an entry of a header describes."""
+    begin, end = entry["data_offsets"]
+    return end - begin
+
+
 class StoredRows:
     """A float matrix (or vector) in a file, whose rows are read and decoded when they are asked for."""
 
@@ -69,55 +76,65 @@ class StoredRows:
 class MoreRows:
     """Rows to append, made while they are written."""
 
-    num_rows: int
-    blocks: Iterable[npt.NDArray[np.float32]]
+    num_rows: int = 0
+    blocks: Iterable[npt.NDArray[np.float32]] = ()
     """Together ``num_rows`` rows."""
 
 
-def with_more_rows(source: Path, target: Path, extra: Mapping[str, MoreRows], *, keep_rows: int) -> None:
-    """Copy a safetensors file; of the matrices in ``extra`` the first ``keep_rows`` rows, followed by the given ones.
+def with_rows(source: Path, target: Path, kept: Sequence[int], more: Mapping[str, MoreRows]) -> None:
+    """Copy a safetensors file; of the matrices in ``more`` the rows in ``kept``, in that order, then the given ones.
 
-    Every other byte is copied as it is, in pieces.
+    Every byte that stays is copied as it is, in pieces.
     """
     header, start = read_header(source)
     names = sorted((n for n in header if n != "__metadata__"), key=lambda n: header[n]["data_offsets"][0])
     new_header: dict[str, Any] = {k: v for k, v in header.items() if k == "__metadata__"}
-    offset, kept = 0, {n: header[n]["data_offsets"][1] - header[n]["data_offsets"][0] for n in names}
+    offset = 0
     for name in names:
-        shape, dtype = list(header[name]["shape"]), header[name]["dtype"]
-        size = kept[name]
-        if name in extra:
-            row_bytes = size // shape[0]
-            kept[name] = keep_rows * row_bytes
-            shape[0] = keep_rows + extra[name].num_rows
-            size = shape[0] * row_bytes
-        new_header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + size]}
+        shape, size = header[name]["shape"], num_bytes(header[name])
+        if name in more:
+            num_rows = len(kept) + more[name].num_rows
+            shape, size = [num_rows, *shape[1:]], num_rows * _row_bytes(header[name])
+        new_header[name] = {"dtype": header[name]["dtype"], "shape": shape, "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(new_header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with source.open("rb") as old, target.open("wb") as new:
         new.write(struct.pack("<Q", len(text)) + text)
         for name in names:
-            old.seek(start + header[name]["data_offsets"][0])
-            copy_bytes(old, new, kept[name])
-            if name in extra:
-                for rows in extra[name].blocks:
-                    new.write(_encode(rows, header[name]["dtype"]))
+            begin = start + header[name]["data_offsets"][0]
+            if name not in more:
+                _copy(old, new, begin, num_bytes(header[name]))
+                continue
+            row_bytes = _row_bytes(header[name])
+            for first, count in _runs(kept):
+                _copy(old, new, begin + first * row_bytes, count * row_bytes)
+            for rows in more[name].blocks:
+                new.write(_encode(rows, header[name]["dtype"]))
 
 
 def overwrite_rows(path: Path, name: str, first_row: int, rows: npt.NDArray[np.float32]) -> None:
     """Replace rows of a matrix from ``first_row`` on, in place, in the type that is stored."""
     header, start = read_header(path)
     entry = header[name]
-    begin, end = entry["data_offsets"]
-    row_bytes = (end - begin) // entry["shape"][0]
     with path.open("r+b") as file:
-        file.seek(start + begin + first_row * row_bytes)
+        file.seek(start + entry["data_offsets"][0] + first_row * _row_bytes(entry))
         file.write(_encode(rows, entry["dtype"]))
 
 
-def copy_bytes(old: BinaryIO, new: BinaryIO, size: int) -> None:
-    """Copy the next ``size`` bytes."""
+def _row_bytes(entry: Mapping[str, Any]) -> int:
+    return num_bytes(entry) // entry["shape"][0]
+
+
+def _runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the number of rows that follow each other."""
+    for _, group in groupby(enumerate(rows), lambda place_and_row: place_and_row[1] - place_and_row[0]):
+        run = [row for _, row in group]
+        yield run[0], len(run)
+
+
+def _copy(old: BinaryIO, new: BinaryIO, begin: int, size: int) -> None:
+    old.seek(begin)
     while size:
         chunk = old.read(min(size, _CHUNK_BYTES))
         new.write(chunk)

@@ -14,7 +14,7 @@ from hanlm.models import load_model
 from tokenizer.extend import ExtendConfig, extend
 from tokenizer.families import read_base
 from tokenizer.merging import last_parts
-from tokenizer.safetensor_files import MoreRows, StoredRows, with_more_rows
+from tokenizer.safetensor_files import MoreRows, StoredRows, with_rows
 
 
 @pytest.fixture
@@ -57,9 +57,10 @@ def test_rows_are_read_and_written_in_every_dtype(tmp_path, dtype):
     save_file(tensors, source, metadata={"format": "pt"})
     np.testing.assert_array_equal(StoredRows(source, "x")[:], tensors["x"].float().numpy())
     new = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    with_more_rows(source, target, {"x": MoreRows(3, [new[:2], new[2:]])}, keep_rows=4)
+    kept = [0, 1, 4, 2]
+    with_rows(source, target, kept, {"x": MoreRows(3, [new[:2], new[2:]])})
     got = load_file(target)
-    assert torch.equal(got["x"], torch.cat([tensors["x"][:4], torch.from_numpy(new).to(dtype)]))
+    assert torch.equal(got["x"], torch.cat([tensors["x"][kept], torch.from_numpy(new).to(dtype)]))
     assert torch.equal(got["other"], tensors["other"])
     assert torch.equal(got["y"], tensors["y"])
 
