@@ -101,8 +101,6 @@ def _read(name: str, file: Path, workers: int) -> NamedTokenizer:
 
 
 def _of_fast(name: str, file: Path, contents: dict[str, Any]) -> NamedTokenizer:
-    # What a file says of truncating and padding is for its model; here whole documents are counted.
-    contents = contents | {"truncation": None, "padding": None}
     fast = Fast(contents)
     vocabulary = fast.vocabulary()
     model: dict[str, Any] = contents["model"]
