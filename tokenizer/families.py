@@ -6,7 +6,7 @@ from typing import Any
 
 from hanlm.artifact import verify_once
 from hanlm.errors import InputError
-from hanlm.model_folder import check_model_folder, read_config, refuse_tokenizer_code
+from hanlm.model_folder import check_model_folder, read_config, read_object, refuse_tokenizer_code
 from tokenizer.base import Base
 from tokenizer.byte_read import byte_base_of_json, byte_base_of_ranks
 from tokenizer.proto import parse_proto, read_proto
@@ -79,17 +79,12 @@ def read_fast(file: Path) -> dict[str, Any] | None:
     """
     if file.name == "merges.txt":
         return _converted(file.parent)
-    return _json(file) if file.suffix == ".json" else None
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{file} is not valid JSON ({error}); restore it from its source.") from None
-    if not isinstance(value, dict) or not isinstance(value.get("model"), dict):  # pyright: ignore[reportUnknownMemberType]
+    if file.suffix != ".json":
+        return None
+    contents = read_object(file)
+    if not isinstance(contents.get("model"), dict):
         raise InputError(f"{file} is no tokenizer.json: it has no model; pass a model folder or a tokenizer file.")
-    return value  # pyright: ignore[reportUnknownVariableType]
+    return contents
 
 
 def _converted(folder: Path) -> dict[str, Any]:

@@ -6,23 +6,12 @@ from typing import Any
 
 import orjson
 
-from hanlm.errors import InputError
+from hanlm.model_folder import read_object
 
 
 def read_json(folder: Path | None, name: str) -> dict[str, Any]:
     """Return the object in a file of a folder; empty where there is no such file."""
-    if folder is None:
-        return {}
-    path = folder / name
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); restore it from its source.") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} should hold a JSON object; restore it from its source.")
-    return value  # pyright: ignore[reportUnknownVariableType]
+    return read_object(folder / name) if folder is not None and (folder / name).is_file() else {}
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

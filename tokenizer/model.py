@@ -1,6 +1,5 @@
 """The base's weights with rows for the new tokens, shard by shard."""
 
-import json
 import math
 import os
 import shutil
@@ -11,7 +10,7 @@ from typing import Final
 from hanlm.errors import InputError
 from hanlm.model_folder import is_tied
 from tokenizer.base import Base
-from tokenizer.json_file import write_json
+from tokenizer.json_file import read_json, write_json
 from tokenizer.rows import RowPlan, new_rows
 from tokenizer.safetensor_files import FLOAT_BYTES, MoreRows, StoredRows, num_bytes, read_header, with_rows
 
@@ -151,9 +150,9 @@ def _copy_other_files(base: Base, folder: Path) -> None:
 
 def _write_index(base: Base, folder: Path) -> None:
     """Write the index of a sharded model with its new total size."""
-    if not (base.path / INDEX).is_file():
+    index = read_json(base.path, INDEX)
+    if not index:
         return
-    index = json.loads((base.path / INDEX).read_text(encoding="utf-8"))
     sizes, parameters = 0, 0
     for path in folder.glob("*.safetensors"):
         for name, entry in read_header(path)[0].items():

@@ -1,6 +1,5 @@
 """``--prune``: the base without what the corpus never uses, as a folder that is then extended like any other."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from tokenizer.base import Base
 from tokenizer.config_ids import ids_in
 from tokenizer.families import read_base
 from tokenizer.forms import Forms
-from tokenizer.json_file import read_json
+from tokenizer.json_file import read_json, write_json
 from tokenizer.prune import count_usage, droppable
 from tokenizer.prune_model import GENERATION, write_pruned
 from tokenizer.renumber import new_ids
@@ -97,7 +96,7 @@ def prune(base: Base, corpus: Sequence[Path], limit: int | None, folder: Path, w
     original = num_base_tokens(base.path)
     if original is not None:  # of a base that was extended before, the new rows are told from the old ones by this
         kept = sum(token < original for token in new_ids(base.num_tokens, frozenset(dropped)))
-        (folder / "vocab_report.json").write_text(json.dumps({"num_base_tokens": kept}), encoding="utf-8")
+        write_json(folder / "vocab_report.json", {"num_base_tokens": kept})
     pruning = Pruning(read_base(folder, trust_remote_code=True), old, dropped, len(unused))
     pruning.require_same_tokens(used.texts)
     return pruning
