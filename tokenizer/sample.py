@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from hanlm.log import say
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document, list_files, read_documents
+from hanlm.text import content_digest
 
 _COMPRESSED: Final = (".gz", ".zst", ".parquet")
 _RATIO: Final = 6
@@ -31,7 +31,7 @@ class Sample:
         if share == 1:
             return True
         # The first 32 bits of the hash decide the valid split: others are used, or the sample would favour one side.
-        return int(sha256(document.text.encode("utf-8", "surrogatepass")).hexdigest()[8:16], 16) < share * 2**32
+        return int.from_bytes(content_digest(document.text)[4:8], "big") < share * 2**32
 
     def as_record(self) -> dict[str, Any]:
         """Return what the manifest says of the sample."""
