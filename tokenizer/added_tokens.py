@@ -1,12 +1,13 @@
 """Tokens outside the learned vocabulary: collected from every file that may name them, which must agree."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hanlm.errors import InputError
+from tokenizer.json_file import read_json
 from tokenizer.pieces import has_strong
 
 _REMEDY = "expected one id for each token in all files: restore the base's tokenizer files from one source"
@@ -22,24 +23,54 @@ class AddedToken:
     """``special``, ``lstrip``, ``rstrip``, ``normalized``, ``single_word``."""
 
 
-def added_tokens_of(
+type _Named = tuple[str, int, str, dict[str, bool]]
+"""File, id, content, options."""
+
+_FLAGS: Final = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+_NONE: Final[Mapping[int, AddedToken]] = {}
+
+
+def token_fields(
     path: Path,
+    folder: Path | None,
     vocabulary: Mapping[str, int],
-    own: Mapping[int, AddedToken],
-    *,
-    listed: Mapping[str, Any],
     fast: Mapping[str, Any],
-    tokenizer_config: Mapping[str, Any],
-) -> list[AddedToken]:
-    """Collect added tokens from wherever a base keeps them, in order of id.
+    own: Mapping[int, AddedToken] = _NONE,
+) -> dict[str, Any]:
+    """Return the fields of a ``Base`` that name tokens outside its learned vocabulary, from wherever it keeps them.
 
     Args:
         path: The base.
-        vocabulary: Its learned vocabulary, token -> id.
-        own: Those that the vocabulary itself knows as such.
-        listed: ``added_tokens.json``.
+        folder: What the vocabulary stands in; None where it is a file alone.
+        vocabulary: The learned vocabulary, token -> id.
         fast: ``tokenizer.json``, which is right where the files differ in a token's options.
-        tokenizer_config: ``tokenizer_config.json``.
+        own: Added tokens that the vocabulary itself knows as such.
+
+    Raises:
+        InputError: If the files disagree.
+    """
+    tokenizer_config = read_json(folder, "tokenizer_config.json")
+    named = _named(path, read_json(folder, "added_tokens.json"), fast, tokenizer_config)
+    added = _added_tokens(path, vocabulary, own, named)
+    known = frozenset([*vocabulary, *(token.content for token in added)])
+    return {
+        "added_tokens": added,
+        "special_tokens": _special_tokens(path, read_json(folder, "special_tokens_map.json"), tokenizer_config, known),
+        "tokenizer_config": tokenizer_config,
+        "post_processor": fast.get("post_processor"),
+        "cut": _cut_pattern(added),
+    }
+
+
+def entries_of(tokens: Iterable[AddedToken]) -> list[dict[str, Any]]:
+    """Return added tokens as ``tokenizer.json`` lists them."""
+    return [{"id": token.id, "content": token.content, **_FLAGS, **token.options} for token in tokens]
+
+
+def _added_tokens(
+    path: Path, vocabulary: Mapping[str, int], own: Mapping[int, AddedToken], named: Iterable[_Named]
+) -> list[AddedToken]:
+    """Return added tokens in order of id.
 
     Raises:
         InputError: If one id belongs to two tokens or one token has two ids. (Libraries then silently take one of
@@ -47,7 +78,7 @@ def added_tokens_of(
     """
     found, ids = dict(own), dict(vocabulary)
     contents = {i: content for content, i in ids.items()}
-    for name, i, content, options in _entries(path, listed, fast, tokenizer_config):
+    for name, i, content, options in named:
         if contents.setdefault(i, content) != content:
             raise InputError(f"{path}: id {i} is {content!r} in {name}, but also {contents[i]!r}; {_REMEDY}.")
         if ids.setdefault(content, i) != i:
@@ -56,10 +87,10 @@ def added_tokens_of(
     return [found[i] for i in sorted(found)]
 
 
-def _entries(
+def _named(
     path: Path, listed: Mapping[str, Any], fast: Mapping[str, Any], tokenizer_config: Mapping[str, Any]
-) -> Iterator[tuple[str, int, str, dict[str, bool]]]:
-    """Yield (file, id, content, options), what decides about options last."""
+) -> Iterator[_Named]:
+    """Yield what each file says, what decides about options last."""
     decoder = tokenizer_config.get("added_tokens_decoder") or {}
     entries: list[tuple[str, Any, Any, Any]] = [
         *(("added_tokens.json", i, content, {"special": True}) for content, i in listed.items()),
@@ -75,16 +106,10 @@ def _entries(
         yield name, int(i), content, {k: v for k, v in options.items() if isinstance(v, bool)}
 
 
-def special_tokens_of(
+def _special_tokens(
     path: Path, special: Mapping[str, Any], tokenizer_config: Mapping[str, Any], known: frozenset[str]
 ) -> dict[str, Any]:
-    """Return role (``bos_token`` …) -> token.
-
-    Args:
-        path: The base.
-        special: ``special_tokens_map.json``, or empty where there is none.
-        tokenizer_config: ``tokenizer_config.json``, which names the same.
-        known: Every token that has an id.
+    """Return role (``bos_token`` …) -> token; ``special`` is ``special_tokens_map.json``, or empty.
 
     Raises:
         InputError: If the two name different tokens for a role, or one that has no id. (transformers would give it a
@@ -107,7 +132,7 @@ def special_tokens_of(
     return roles
 
 
-def cut_pattern(added: list[AddedToken]) -> re.Pattern[str] | None:
+def _cut_pattern(added: list[AddedToken]) -> re.Pattern[str] | None:
     """Match the added tokens that hold Chinese; None where there are none, as in nearly every base."""
     contents = sorted((t.content for t in added if has_strong(t.content)), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, contents))) if contents else None

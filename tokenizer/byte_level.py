@@ -7,13 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tokenizer.added_tokens import AddedToken
+from tokenizer.added_tokens import entries_of
 from tokenizer.base import Base
 from tokenizer.byte_alphabet import bytes_of, spelled
 from tokenizer.byte_merges import Merge, extended_merges, ranked
 from tokenizer.byte_start import start_from_bytes
 from tokenizer.encode import Fast
-from tokenizer.fast import FLAGS
 from tokenizer.forms import Encoder, Forms
 from tokenizer.json_file import write_json
 from tokenizer.merging import last_parts
@@ -98,7 +97,7 @@ class ByteBase(Base):
         vocabulary = {token: new_id[i] for token, i in model["vocab"].items() if i in new_id}
         merges = [[a, b] for a, b in self.merges if a + b in vocabulary and a in vocabulary and b in vocabulary]
         changed = renumbered(self, new_id)
-        listed = _listed(changed["added_tokens"])
+        listed = entries_of(changed["added_tokens"])
         parts = {"model": model | {"vocab": vocabulary, "merges": merges}, "added_tokens": listed}
         return replace(self, fast=self.fast | parts | {"post_processor": changed["post_processor"]}, **changed)
 
@@ -115,14 +114,10 @@ class ByteBase(Base):
         vocabulary = model["vocab"] | held | gaps | new
         merges = extended_merges(model["vocab"], self.merges, pieces)
         extended = {
-            "added_tokens": _listed(self.added_tokens),
+            "added_tokens": entries_of(self.added_tokens),
             "model": model | {"vocab": vocabulary, "merges": merges},
         }
         return ByteForms(self, self.fast | extended)
-
-
-def _listed(tokens: Sequence[AddedToken]) -> list[dict[str, Any]]:
-    return [{"id": token.id, "content": token.content, **FLAGS, **token.options} for token in tokens]
 
 
 class ByteForms(Forms):

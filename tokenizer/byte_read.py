@@ -1,16 +1,16 @@
 """A byte-level base from ``tokenizer.json`` or a rank file; other kinds are recognised and refused."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
-from tokenizer.added_tokens import added_tokens_of, cut_pattern, special_tokens_of
+from tokenizer.added_tokens import token_fields
 from tokenizer.base import check_size
 from tokenizer.byte_alphabet import spelled
 from tokenizer.byte_level import ByteBase
 from tokenizer.encode import Fast
-from tokenizer.json_file import read_json
 from tokenizer.pieces import has_strong
 from tokenizer.rank_file import RANK_FILE, fast_of_ranks
 
@@ -23,35 +23,20 @@ _OTHER_KINDS: Final = {
 }
 
 
-def byte_base_of_json(
-    path: Path, fast: dict[str, Any], folder: Path | None, config: dict[str, Any] | None, rank_file: str | None = None
-) -> ByteBase:
+def byte_base_of_json(path: Path, fast: dict[str, Any], folder: Path | None, config: dict[str, Any] | None) -> ByteBase:
     """Return the base that a ``tokenizer.json`` describes, with what stands beside it in a folder.
 
     Raises:
         InputError: If it is not byte-level BPE, or its parts disagree.
     """
     _check_kind(path, fast)
-    tokenizer_config = read_json(folder, "tokenizer_config.json")
-    listed, ids = read_json(folder, "added_tokens.json"), fast["model"]["vocab"]
-    added = added_tokens_of(path, ids, {}, listed=listed, fast=fast, tokenizer_config=tokenizer_config)
-    special = special_tokens_of(
-        path,
-        read_json(folder, "special_tokens_map.json"),
-        tokenizer_config,
-        known=frozenset([*ids, *(token.content for token in added)]),
-    )
     base = ByteBase(
         path=path,
         fast=fast,
-        added_tokens=added,
-        special_tokens=special,
-        tokenizer_config=tokenizer_config,
-        post_processor=fast.get("post_processor"),
         config=config,
-        rank_file=rank_file or (RANK_FILE if folder is not None and (folder / RANK_FILE).is_file() else None),
-        cut=cut_pattern(added),
+        rank_file=RANK_FILE if folder is not None and (folder / RANK_FILE).is_file() else None,
         pair_files=folder is not None and (folder / "merges.txt").is_file(),
+        **token_fields(path, folder, fast["model"]["vocab"], fast),
     )
     check_size(base)
     return base
@@ -62,9 +47,9 @@ def byte_base_of_ranks(
 ) -> ByteBase:
     """Return the base that a tiktoken rank file describes."""
     fast, roles = fast_of_ranks(path, ranks)
-    base = byte_base_of_json(path, fast, folder, config, RANK_FILE)
-    base.special_tokens.update({role: token for role, token in roles.items() if role not in base.special_tokens})
-    return base
+    base = byte_base_of_json(path, fast, folder, config)
+    unnamed = {role: token for role, token in roles.items() if role not in base.special_tokens}
+    return replace(base, rank_file=RANK_FILE, special_tokens=base.special_tokens | unnamed)
 
 
 def _check_kind(path: Path, fast: dict[str, Any]) -> None:

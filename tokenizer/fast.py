@@ -7,13 +7,11 @@ LlamaTokenizer replaces the normalizer; so everything is spelled out, for the cl
 from collections.abc import Callable
 from typing import Any
 
-from tokenizer.added_tokens import content_of
+from tokenizer.added_tokens import content_of, entries_of
 from tokenizer.base import Base
 from tokenizer.newline import NEWLINE_BYTE, newline_as_byte, with_newline_byte
 from tokenizer.pieces import NEWLINE, SPACE
 from tokenizer.proto import NORMAL
-
-FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
 
 
 def fast_tokenizer(base: Base, proto: Any) -> dict[str, Any]:
@@ -28,7 +26,7 @@ def fast_tokenizer(base: Base, proto: Any) -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": t.id, "content": t.content, **FLAGS, **t.options} for t in base.added_tokens],
+        "added_tokens": entries_of(base.added_tokens),
         "normalizer": {"type": "Sequence", "normalizers": [*prepend, _replace(" ", SPACE)]},
         "pre_tokenizer": None,
         "post_processor": base.post_processor or _post_processor(base),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
+from tokenizer.added_tokens import AddedToken, entries_of
 from tokenizer.byte_alphabet import bytes_of, spelled
 
 RANK_FILE: Final = "tokenizer.tiktoken"
@@ -100,11 +101,7 @@ def fast_of_ranks(path: Path, ranks: Mapping[bytes, int]) -> tuple[dict[str, Any
             "pass the model's tokenizer.json instead."
         )
     vocabulary = {spelled(token): rank for token, rank in ranks.items()}
-    special = [
-        {"id": i, "content": content, "special": True, "normalized": False, "single_word": False,
-         "lstrip": False, "rstrip": False}
-        for i, content in enumerate(publisher.special, len(ranks))
-    ]  # fmt: skip
+    special = entries_of(AddedToken(i, content) for i, content in enumerate(publisher.special, len(ranks)))
     words = {
         "type": "Split",
         "pattern": {"Regex": publisher.pattern},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
-from tokenizer.added_tokens import AddedToken, added_tokens_of, cut_pattern, special_tokens_of
+from tokenizer.added_tokens import AddedToken, token_fields
 from tokenizer.base import Base, check_size
 from tokenizer.encode import Fast, SentencePiece
 from tokenizer.fast import fast_tokenizer
@@ -202,29 +202,14 @@ class SpmForms(Forms):
 
 def read_spm_base(path: Path, folder: Path | None, config: dict[str, Any] | None) -> SpmBase:
     """Read a ``tokenizer.model`` and what stands beside it in a folder."""
-    proto = read_proto(path)
-    fast, tokenizer_config = read_json(folder, "tokenizer.json"), read_json(folder, "tokenizer_config.json")
-    _check_same_ids(folder or path, proto, fast)
+    proto, fast = read_proto(path), read_json(folder, "tokenizer.json")
+    path = folder or path
+    _check_same_ids(path, proto, fast)
     ids = {p.piece: i for i, p in enumerate(proto.pieces)}
     own = {i: AddedToken(i, p.piece, {"special": True}) for i, p in enumerate(proto.pieces) if p.type in _OWN_TYPES}
-    listed = read_json(folder, "added_tokens.json")
-    added = added_tokens_of(folder or path, ids, own, listed=listed, fast=fast, tokenizer_config=tokenizer_config)
-    special = special_tokens_of(
-        folder or path,
-        read_json(folder, "special_tokens_map.json"),
-        tokenizer_config,
-        known=frozenset([*ids, *(token.content for token in added)]),
-    )
-    base = SpmBase(
-        path=folder or path,
-        proto=proto,
-        added_tokens=added,
-        special_tokens=special or _special_of_proto(proto),
-        tokenizer_config=tokenizer_config,
-        post_processor=fast.get("post_processor"),
-        config=config,
-        cut=cut_pattern(added),
-    )
+    base = SpmBase(path=path, proto=proto, config=config, **token_fields(path, folder, ids, fast, own))
+    if not base.special_tokens:
+        base = replace(base, special_tokens=_special_of_proto(proto))
     check_size(base)
     _check_ranks(base)
     return base
