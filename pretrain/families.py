@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hanlm.errors import InputError
-from hanlm.model_folder import read_config
+from hanlm.model_folder import is_tied, read_config
 
 
 class Fuse(Enum):
@@ -188,7 +188,7 @@ def read_shape(model: Path) -> ModelShape:
         max_positions=int(config.get("max_position_embeddings", 2048)),
         norm_eps=float(config.get("rms_norm_eps", 1e-6)),
         rope_theta=float(_rope(config).get("rope_theta") or config.get("rope_theta") or 10_000.0),
-        is_tied=bool(config.get("tie_word_embeddings", False)),
+        is_tied=is_tied(config),
     )
 
 

@@ -1,6 +1,5 @@
 """The steps of extend-vocab, in order; everything is verified before the first file is written."""
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -33,11 +32,12 @@ from tokenizer.write import write_card, write_tokenizer
 
 def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], draft: Draft) -> None:
     """Write the extended tokenizer, the model with more rows, and the report into the draft's folder."""
-    workers = config.workers or os.cpu_count() or 1
+    workers = config.num_workers
+    # What must be refused is refused before the long part: costs that are not known, matrices that cannot be used.
     if config.num_new_tokens == "auto":
-        advised_shape(base, config.advise_for)  # refuses a model whose costs are not known, likewise
+        advised_shape(base, config.advise_for)
     if base.config is not None:
-        vocabulary_matrices(base)  # refuses a base without usable matrices before the long part
+        vocabulary_matrices(base)
         if config.init in FITTED:
             require_memory(base, config.init)
     given, (base, pruning) = base, _pruned(config, base, draft, config.num_new_tokens)
@@ -94,8 +94,7 @@ def _pruned(
     if not config.prune:
         return base, None
     assert limit != "auto"
-    workers = config.workers or os.cpu_count() or 1
-    pruning = prune(base, config.corpus, limit, draft.work / "pruned" / base.path.name, workers)
+    pruning = prune(base, config.corpus, limit, draft.work / "pruned" / base.path.name, config.num_workers)
     return pruning.base, pruning
 
 

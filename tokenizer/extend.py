@@ -134,6 +134,11 @@ class ExtendConfig:
             return self.init
         return "calibrated" if self.corpus else "merge-tree"
 
+    @property
+    def num_workers(self) -> int:
+        """The threads that ``workers`` stands for."""
+        return self.workers or os.cpu_count() or 1
+
 
 def plan(config: ExtendConfig) -> list[str]:
     """Return what would happen, after checking the base and that there is text."""
@@ -200,7 +205,7 @@ def extend(config: ExtendConfig) -> Path:
     named = {"spm": config.spm, "advise_for": config.advise_for}
     others = {name: path for name, path in named.items() if path is not None}
     inputs = {"base": config.base, **others, **{f"corpus{i}": path for i, path in enumerate(config.corpus)}}
-    compared = read_compared(config.compare, config.workers or os.cpu_count() or 1)
+    compared = read_compared(config.compare, config.num_workers)
     inputs |= {f"compare{i}": tokenizer.path for i, tokenizer in enumerate(compared)}
     with publish(
         config.out,
