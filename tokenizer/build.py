@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from hanlm.errors import InputError
 from hanlm.log import say
@@ -21,11 +20,11 @@ from tokenizer.measure import measure
 from tokenizer.model import require_memory, vocabulary_matrices, write_model
 from tokenizer.new_pieces import new_pieces
 from tokenizer.pieces import has_strong
+from tokenizer.pruned_base import find_spare_tokens
 from tokenizer.report import write_report
 from tokenizer.result import Result
 from tokenizer.rows import RowPlan, Start, plan_rows
 from tokenizer.sample import plan_sample
-from tokenizer.swap import Pruning, prune
 from tokenizer.verify import Verification, verify
 from tokenizer.write import write_card, write_tokenizer
 
@@ -40,27 +39,30 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         vocabulary_matrices(base)
         if config.init in FITTED:
             require_memory(base, config.init)
-    given, (base, pruning) = base, _pruned(config, base, draft, config.num_new_tokens)
-    num_original = num_base_tokens(base.path)
-    if num_original is not None:
-        say(f"{given.path} was extended before: it had {num_original:,} tokens then, and has {base.num_tokens:,} now")
+    if (num_original := num_base_tokens(base.path)) is not None:
+        say(f"{base.path} was extended before: it had {num_original:,} tokens then, and has {base.num_tokens:,} now")
+    given, spare = base, find_spare_tokens(base, config.corpus, workers) if config.prune else None
+    if spare is not None:
+        assert config.num_new_tokens != "auto"
+        base = base.without(spare.order[: config.num_new_tokens])
     segments = partial(base.segments, pieces=config.pieces)
     with kept_quarantine(draft) as quarantine:
         corpus = _count(config, draft, quarantine, segments)
         quarantine.check(config.max_quarantined)
     if config.corpus:
         say(f"counted {corpus.num_distinct} distinct segments in {corpus.num_documents} documents")
-    most = len(pruning.dropped) if pruning is not None else None
+    most = len(spare.order) if spare is not None else None
     vocabulary, advice = new_pieces(config, base, corpus, workers, most=most)
-    if pruning is not None and 0 < len(vocabulary.pieces) < len(pruning.dropped):
-        # The corpus holds fewer pieces than were made room for: no more are dropped than are swapped in.
-        base, pruning = _pruned(config, given, draft, len(vocabulary.pieces))
-        num_original = num_base_tokens(base.path)
+    pruned = None
+    if spare is not None:
+        # No more are dropped than are swapped in: the corpus may hold fewer pieces than were asked for.
+        pruned = spare.without(len(vocabulary.pieces) or None, draft.work / "pruned" / given.path.name)
+        base = pruned.base
     old, new = base.forms(workers), vocabulary.on(base, workers)
     verification = _verify(config, base, old, new, corpus)
     write_tokenizer(base, new, draft.folder)
     # A swap keeps the base's rows, padding among them.
-    min_rows = (given.config or {}).get("vocab_size", 0) if pruning is not None and vocabulary.pieces else 0
+    min_rows = (given.config or {}).get("vocab_size", 0) if pruned is not None and vocabulary.pieces else 0
     num_rows = _write_model(config, base, old, new, corpus, draft, min_rows)
     result = Result(
         base=base,
@@ -70,12 +72,12 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         vocabulary=vocabulary,
         verification=verification,
         measure=measure(old, new, corpus, vocabulary),
-        advice=advice if pruning is None else None,  # a swap has the size that it has
+        advice=advice if pruned is None else None,  # a swap has the size that it has
         num_requested=len(vocabulary.pieces) if config.num_new_tokens == "auto" else config.num_new_tokens,
         num_rows=num_rows,
-        num_original=num_original,
+        num_original=num_base_tokens(base.path),
         quarantined=dict(quarantine.counts),
-        pruning=pruning,
+        pruned=pruned,
         compared=compared,
     )
     write_report(draft.folder, result)
@@ -85,17 +87,6 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         say(f"{ratios['base']:.3f} -> {ratios['extended']:.3f} tokens per character of Chinese{untrained}")
     draft.tokenizer_hash = tokenizer_hash(draft.folder)
     draft.record(counts={"documents_in": corpus.num_documents, "quarantined": result.quarantined})
-
-
-def _pruned(
-    config: ExtendConfig, base: Base, draft: Draft, limit: int | Literal["auto"] | None
-) -> tuple[Base, Pruning | None]:
-    """Return the base to extend: what was given, or that without its unused tokens."""
-    if not config.prune:
-        return base, None
-    assert limit != "auto"
-    pruning = prune(base, config.corpus, limit, draft.work / "pruned" / base.path.name, config.num_workers)
-    return pruning.base, pruning
 
 
 def _count(config: ExtendConfig, draft: Draft, quarantine: Quarantine, segments: Segments) -> CorpusCount:

@@ -21,7 +21,7 @@ _BATCH_DOCUMENTS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class CorpusUse:
     """How often each token stands in a corpus."""
 
     counts: npt.NDArray[np.int64]
@@ -30,14 +30,14 @@ class Usage:
     """Some of the documents counted, early ones more densely: to be tokenized again when tokens are gone."""
 
 
-def count_usage(
+def count_use(
     forms: Sequence[Encoder],
     num_tokens: int,
     paths: Sequence[Path],
     quarantine: Quarantine,
     *,
     max_chars: int = 1_000_000,
-) -> Usage:
+) -> CorpusUse:
     """Count the tokens of all of a corpus's documents, by every form, and keep up to ``max_chars`` of the text."""
     counts, kept, num_documents, room = np.zeros(num_tokens, np.int64), list[str](), 0, max_chars
     # Whole documents: a token may span what lines would cut, such as a blank line and an indent.
@@ -51,16 +51,17 @@ def count_usage(
             if len(text) <= room and num_documents >= 1.05 ** min(len(kept), 800):
                 kept.append(text)
                 room -= len(text)
-    return Usage(counts, kept)
+    return CorpusUse(counts, kept)
 
 
-def droppable(unused: Collection[int], parts: Mapping[int, Collection[int]], limit: int | None = None) -> set[int]:
-    """Return the tokens to drop: of the unused ones those that no remaining token is put together from.
+def droppable(unused: Collection[int], parts: Mapping[int, Collection[int]]) -> list[int]:
+    """Return the unused tokens that no remaining token is put together from, the worst rank (the largest id) first.
+
+    They go in this order: whatever number of them is dropped, none that remains has lost a part.
 
     Args:
         unused: Tokens that may go if nothing needs them.
         parts: Token -> the tokens that a merge makes it from, by any of its merges.
-        limit: The most to drop; those of the worst rank (the largest id) go first.
     """
     needed_by = dict.fromkeys(unused, 0)
     for some in parts.values():
@@ -69,13 +70,13 @@ def droppable(unused: Collection[int], parts: Mapping[int, Collection[int]], lim
                 needed_by[part] += 1
     leaves = [-token for token, count in needed_by.items() if count == 0]
     heapq.heapify(leaves)
-    dropped: set[int] = set()
-    while leaves and (limit is None or len(dropped) < limit):
+    order: list[int] = []
+    while leaves:
         token = -heapq.heappop(leaves)
-        dropped.add(token)
+        order.append(token)
         for part in parts.get(token, ()):
             if part in needed_by:
                 needed_by[part] -= 1
                 if needed_by[part] == 0:
                     heapq.heappush(leaves, -part)
-    return dropped
+    return order

@@ -10,7 +10,8 @@ from tokenizer.config_ids import renumbered_config
 
 def new_ids(num_tokens: int, dropped: Collection[int]) -> dict[int, int]:
     """Return old id -> new id of the tokens that stay."""
-    kept = (token for token in range(num_tokens) if token not in dropped)
+    gone = frozenset(dropped)
+    kept = (token for token in range(num_tokens) if token not in gone)
     return {old: new for new, old in enumerate(kept)}
 
 

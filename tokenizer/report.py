@@ -31,7 +31,7 @@ def report_keys(result: Result, found: Findings) -> dict[str, Any]:
         "verification": result.verification.as_report(),
         "tokens_per_char": {domain: m.ratios() for domain, m in measure.domains.items()} if measure else {},
         "tokens_per_char_overall": measure.overall.ratios() if measure else {},
-        "pruned": result.pruning.as_report() if result.pruning else None,
+        "pruned": result.pruned.as_report() if result.pruned else None,
         "measured_on": result.corpus.measured_on or "nothing: no corpus was given",
         "compared": _compared(found),
         "size_curve": measure.size_curve if measure else [],

@@ -10,10 +10,10 @@ from tokenizer.advice_page import advice_section
 from tokenizer.compare import NamedTokenizer
 from tokenizer.coverage import character_tables, coverage
 from tokenizer.measure import Measure, overall_domains
+from tokenizer.pruned_base import PrunedBase
 from tokenizer.report_tokens import add_new_tokens
 from tokenizer.result import Findings, Result
 from tokenizer.spelling import is_text, shown, together
-from tokenizer.swap import Pruning
 from tokenizer.verify import Verification
 
 SAMPLES: Final = (
@@ -34,8 +34,8 @@ def report_page(result: Result, found: Findings) -> Page:
         if result.advice is not None:
             advice_section(page, result.advice, len(result.vocabulary.pieces))
         _size_curve(page, result, result.measure, found)
-    if result.pruning is not None:
-        _pruned(page, result.pruning)
+    if result.pruned is not None:
+        _pruned(page, result.pruned)
     _coverage(page, found)
     _samples(page, found.tokenizers)
     add_new_tokens(page, result, found.usage)
@@ -48,9 +48,9 @@ def _summary(page: Page, result: Result) -> None:
     size = f"{result.base.num_tokens + found:,} tokens"
     rows = f", {result.num_rows:,} rows" if result.num_rows else ""
     cards = [Card(label="New tokens", value=f"{found:,}", note=f"{size}{rows}")]
-    if result.pruning is not None:
-        before = f"of {result.pruning.old.num_tokens:,}"
-        cards.append(Card(label="Dropped tokens", value=f"{len(result.pruning.dropped):,}", note=before))
+    if result.pruned is not None:
+        before = f"of {result.pruned.old.num_tokens:,}"
+        cards.append(Card(label="Dropped tokens", value=f"{len(result.pruned.dropped):,}", note=before))
     if result.measure is not None and found:
         ratios = result.measure.overall.ratios()
         cards += [
@@ -119,15 +119,15 @@ def _comparisons(measure: Measure, found: Findings) -> Iterable[str]:
             )
 
 
-def _pruned(page: Page, pruning: Pruning) -> None:
+def _pruned(page: Page, pruned: PrunedBase) -> None:
     page.section("Dropped tokens")
     page.paragraph(
-        f"Of {pruning.old.num_tokens:,} tokens the corpus never uses {pruning.num_unused:,}; "
-        f"{len(pruning.dropped):,} of them were dropped, and those that stay have moved up (kept_ids in "
+        f"Of {pruned.old.num_tokens:,} tokens the corpus never uses {pruned.num_unused:,}; "
+        f"{len(pruned.dropped):,} of them were dropped, and those that stay have moved up (kept_ids in "
         "vocab_report.json). The corpus's text is cut as before; other text may need more tokens. What is called base "
         "here is the base without them."
     )
-    dropped = [pruning.old.spelling(token) for token in pruning.dropped]
+    dropped = [pruned.old.spelling(token) for token in pruned.dropped]
     page.details("Dropped, by old id", "  ".join(dropped))
 
 

@@ -10,7 +10,7 @@ from tokenizer.count import CorpusCount
 from tokenizer.coverage import single_tokens
 from tokenizer.forms import Forms
 from tokenizer.measure import ComparedMeasure, Measure, measure_compared
-from tokenizer.swap import Pruning
+from tokenizer.pruned_base import PrunedBase
 from tokenizer.usage import Usage, counted_texts, usage
 from tokenizer.verify import Verification
 from tokenizer.vocabulary import Vocabulary
@@ -37,7 +37,7 @@ class Result:
     num_original: int | None
     """Tokens before the base was extended for the first time; None where it never was."""
     quarantined: Mapping[str, int]
-    pruning: Pruning | None = None
+    pruned: PrunedBase | None = None
     """What was dropped before anything was added."""
     compared: Sequence[NamedTokenizer] = ()
     """Other tokenizers that the extended one is compared with."""

@@ -12,7 +12,8 @@ from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
 from tokenizer.config_ids import renumbered_config
 from tokenizer.families import read_base
-from tokenizer.prune import count_usage, droppable
+from tokenizer.prune import count_use, droppable
+from tokenizer.pruned_base import find_spare_tokens
 from tokenizer.renumber import new_ids
 
 PARTS = st.dictionaries(st.integers(0, 30), st.sets(st.integers(0, 30), max_size=4))
@@ -21,7 +22,7 @@ PARTS = st.dictionaries(st.integers(0, 30), st.sets(st.integers(0, 30), max_size
 @given(st.sets(st.integers(0, 30)), PARTS, st.one_of(st.none(), st.integers(0, 10)))
 def test_nothing_that_a_remaining_token_is_made_from_is_dropped(unused, parts, limit):
     parts = {token: {part for part in some if part < token} for token, some in parts.items()}  # parts come first
-    dropped = droppable(unused, parts, limit)
+    dropped = set(droppable(unused, parts)[:limit])
     assert dropped <= unused
     kept_parts = {part for token, some in parts.items() if token not in dropped for part in some}
     assert not dropped & kept_parts
@@ -75,8 +76,19 @@ def test_a_corpus_without_dropped_tokens_is_tokenized_as_before(base, english_fi
     assert all(new.spelling(new_id[i]) == old.spelling(i) for i in new_id)
 
 
+def test_any_number_is_dropped_after_one_reading_of_the_corpus(base, tmp_path):
+    corpus = tmp_path / "few.txt"
+    corpus.write_text("She opened the letter and read it twice.\n" * 20, encoding="utf-8")
+    spare = find_spare_tokens(base, [corpus])
+    corpus.unlink()
+    some, more, all_ = (spare.without(number, tmp_path / "pruned" / "base") for number in (5, 20, None))
+    assert [len(pruned.dropped) for pruned in (some, more, all_)] == [5, 20, len(spare.order)]
+    assert set(some.dropped) < set(more.dropped) < set(all_.dropped)
+    assert more.base.num_tokens == base.num_tokens - 20
+
+
 def test_usage_is_the_count_of_every_token_in_every_document(base, english_file):
-    usage = count_usage([base.forms().main], base.num_tokens, [english_file], Quarantine())
+    usage = count_use([base.forms().main], base.num_tokens, [english_file], Quarantine())
     texts = [d.text for d in read_documents([english_file], Quarantine())]
     ids = [token for text in texts for token in base.forms().encode([text])[0]]
     assert usage.counts.sum() == len(ids)

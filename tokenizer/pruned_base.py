@@ -16,14 +16,14 @@ from tokenizer.config_ids import ids_in
 from tokenizer.families import read_base
 from tokenizer.forms import Forms
 from tokenizer.json_file import read_json, write_json
-from tokenizer.prune import count_usage, droppable
+from tokenizer.prune import count_use, droppable
 from tokenizer.prune_model import GENERATION, write_pruned
 from tokenizer.renumber import new_ids
 from tokenizer.verify import VerificationError
 
 
 @dataclass(frozen=True, slots=True)
-class Pruning:
+class PrunedBase:
     """A smaller base, and what it lost."""
 
     base: Base
@@ -38,7 +38,7 @@ class Pruning:
     @property
     def new_id(self) -> Mapping[int, int]:
         """Old id -> new id of the tokens that stay."""
-        return new_ids(self.old.num_tokens, frozenset(self.dropped))
+        return new_ids(self.old.num_tokens, self.dropped)
 
     def as_report(self) -> dict[str, Any]:
         """Return the key ``pruned`` of ``vocab_report.json``."""
@@ -67,39 +67,64 @@ def _encodings(forms: Forms, texts: Sequence[str]) -> list[list[int]]:
     return [ids for form in (forms.main, *forms.others.values()) for ids in form.encode(texts)]
 
 
-def prune(base: Base, corpus: Sequence[Path], limit: int | None, folder: Path, workers: int = 1) -> Pruning:
-    """Write the base without up to ``limit`` tokens that the corpus never uses, and read it back.
+@dataclass(frozen=True, slots=True)
+class SpareTokens:
+    """The tokens of a base that a corpus can do without."""
+
+    base: Base
+    old: Forms
+    """The base's tokenizer."""
+    num_unused: int
+    """Tokens that the corpus never uses; those that others are made from cannot go."""
+    order: list[int]
+    """Those that can: the first so many, whatever the number."""
+    texts: list[str]
+    """Some of the corpus: their tokens must stay the same."""
+
+    def without(self, num_dropped: int | None, folder: Path) -> PrunedBase:
+        """Write the base without so many of these tokens, by default all, and read it back.
+
+        Args:
+            num_dropped: How many.
+            folder: Where the smaller base is written; its last part becomes the base's name.
+
+        Raises:
+            VerificationError: If a text of the corpus would get other tokens.
+        """
+        dropped = sorted(self.order[:num_dropped])
+        say(f"{len(dropped):,} tokens are dropped")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_pruned(self.base, dropped, folder)
+        original = num_base_tokens(self.base.path)
+        if original is not None:  # of a base that was extended before, the new rows are told from the old ones by this
+            kept = sum(token < original for token in new_ids(self.base.num_tokens, dropped))
+            write_json(folder / "vocab_report.json", {"num_base_tokens": kept})
+        pruned = PrunedBase(read_base(folder, trust_remote_code=True), self.old, dropped, self.num_unused)
+        pruned.require_same_tokens(self.texts)
+        return pruned
+
+
+def find_spare_tokens(base: Base, corpus: Sequence[Path], workers: int = 1) -> SpareTokens:
+    """Return what can be dropped from a base.
 
     Args:
         base: What is pruned.
-        corpus: All that the model must still be good at: a token that stands nowhere in it goes.
-        limit: The most to drop; None drops all.
-        folder: Where the smaller base is written; its last part becomes the base's name.
+        corpus: All that the model must still be good at: a token that stands nowhere in it can go.
         workers: Threads.
 
     Raises:
         InputError: If the corpus uses every token.
-        VerificationError: If a text of the corpus would get other tokens.
     """
     old = base.forms(workers)
-    used = count_usage([old.main, *old.others.values()], base.num_tokens, corpus, Quarantine())
+    use = count_use([old.main, *old.others.values()], base.num_tokens, corpus, Quarantine())
     parts, named = base.parts(), _named(base, old)
-    unused = [token for token in parts if used.counts[token] == 0 and token not in named]
-    dropped = sorted(droppable(unused, parts, limit))
-    if not dropped:
+    unused = [token for token in parts if use.counts[token] == 0 and token not in named]
+    order = droppable(unused, parts)
+    if not order:
         raise InputError(f"the corpus uses every token of {base.path} that could be dropped; leave out --prune.")
-    rest = "the others are parts of kept ones" if limit is None else "as asked, or as no other needs"
-    say(f"{len(unused):,} tokens are never used; {len(dropped):,} of them are dropped ({rest})")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    write_pruned(base, frozenset(dropped), folder)
-    original = num_base_tokens(base.path)
-    if original is not None:  # of a base that was extended before, the new rows are told from the old ones by this
-        kept = sum(token < original for token in new_ids(base.num_tokens, frozenset(dropped)))
-        write_json(folder / "vocab_report.json", {"num_base_tokens": kept})
-    pruning = Pruning(read_base(folder, trust_remote_code=True), old, dropped, len(unused))
-    pruning.require_same_tokens(used.texts)
-    return pruning
+    say(f"{len(unused):,} tokens are never used; {len(order):,} of them are no part of a kept one")
+    return SpareTokens(base, old, len(unused), order, use.texts)
 
 
 def _named(base: Base, old: Forms) -> set[int]:
