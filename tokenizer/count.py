@@ -92,11 +92,15 @@ class CorpusCount:
             if line and line not in self.foreign_lines and not has_strong(line):
                 self.foreign_lines[line] = None
                 self._num_checked_chars += len(line)
-        # All of the first documents, then ever fewer: every part of a corpus, early ones more densely.
         few = self._num_checked_chars < MAX_CHECKED_CHARS // 4
-        if few or self.num_documents >= 1.05 ** min(len(self.documents), 800):
+        if few or is_due(self.num_documents, len(self.documents)):
             self.documents.append(text)
             self._num_checked_chars += len(text)
+
+
+def is_due(num_seen: int, num_kept: int) -> bool:
+    """Say whether one more document is to be kept: of the first all, then ever fewer, so that all parts have some."""
+    return num_seen >= 1.05 ** min(num_kept, 800)  # more documents than there are; a larger power overflows
 
 
 def count_corpus(

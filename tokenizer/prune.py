@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
+from tokenizer.count import MAX_CHECKED_CHARS, is_due
 from tokenizer.forms import Encoder
 
 _BATCH_DOCUMENTS = 256
@@ -30,16 +31,9 @@ class CorpusUse:
     """Some of the documents counted, early ones more densely: to be tokenized again when tokens are gone."""
 
 
-def count_use(
-    forms: Sequence[Encoder],
-    num_tokens: int,
-    paths: Sequence[Path],
-    quarantine: Quarantine,
-    *,
-    max_chars: int = 1_000_000,
-) -> CorpusUse:
-    """Count the tokens of all of a corpus's documents, by every form, and keep up to ``max_chars`` of the text."""
-    counts, kept, num_documents, room = np.zeros(num_tokens, np.int64), list[str](), 0, max_chars
+def count_use(forms: Sequence[Encoder], num_tokens: int, paths: Sequence[Path], quarantine: Quarantine) -> CorpusUse:
+    """Count the tokens of all of a corpus's documents, by every form, and keep some of the documents."""
+    counts, kept, num_documents, room = np.zeros(num_tokens, np.int64), list[str](), 0, MAX_CHECKED_CHARS
     # Whole documents: a token may span what lines would cut, such as a blank line and an indent.
     documents = read_documents(list(paths), quarantine, split="all")
     for texts in batched((document.text for document in documents), _BATCH_DOCUMENTS):
@@ -48,7 +42,7 @@ def count_use(
             counts += np.bincount(ids, minlength=num_tokens)
         for text in texts:
             num_documents += 1
-            if len(text) <= room and num_documents >= 1.05 ** min(len(kept), 800):
+            if len(text) <= room and is_due(num_documents, len(kept)):
                 kept.append(text)
                 room -= len(text)
     return CorpusUse(counts, kept)
