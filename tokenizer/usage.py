@@ -1,19 +1,13 @@
 """What each new token is worth in the end: how often text uses it, and how many of the base's tokens it replaces."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
-from zlib import crc32
 
 from tokenizer.compare import NamedTokenizer
 from tokenizer.count import CorpusCount
 from tokenizer.spelling import is_text
-
-MAX_SAMPLED_CHARS: Final = 2_000_000
-"""Of the held-out and of the training text (distinct segments), so much is tokenized once more: 0.8 CPU seconds."""
-
-_BATCH: Final = 1024
+from tokenizer.token_counts import MAX_SAMPLED_CHARS, drawn, drawn_segments, sampling_step, token_counts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +36,7 @@ def usage(base: NamedTokenizer, extended: NamedTokenizer, first_id: int, texts: 
     When a piece was added it saved more than it does in the end: longer pieces that were added later take over part
     of its places, or all of them.
     """
-    counts = _counts(extended, texts)
+    counts: list[int] = token_counts(extended.encoder, extended.num_tokens, texts).tolist()
     spelled = {i: spelled for i, spelled in extended.spelling.items() if i >= first_id}
     costs = _base_costs(base, list(spelled.values()))
     tokens = [
@@ -52,41 +46,19 @@ def usage(base: NamedTokenizer, extended: NamedTokenizer, first_id: int, texts: 
     return Usage(tokens, sum(len(text) * times for text, times in texts.items()))
 
 
-def counted_texts(corpus: CorpusCount, plain: Callable[[str], str]) -> dict[str, int]:
+def counted_texts(corpus: CorpusCount, plain: Callable[[str], str]) -> Counter[str]:
     """Return held-out documents and the training text's segments with their counts, or an even sample of each domain's.
-
-    It is drawn by the texts' hashes, so it depends neither on their order nor on the number of workers.
 
     Args:
         corpus: What was learned from and measured on.
         plain: Returns a segment as plain text.
     """
-    texts: Counter[str] = Counter()
+    domains = corpus.segments
+    steps = {name: sampling_step(found, MAX_SAMPLED_CHARS // len(domains)) for name, found in domains.items()}
+    texts = drawn_segments(corpus, plain, steps)
     for held_out in corpus.held_out.values():
-        texts.update(_drawn(held_out, MAX_SAMPLED_CHARS // len(corpus.held_out)))
-    for domain, found in corpus.segments.items():
-        times = 1 / corpus.shares.get(domain, 1.0)
-        for segment in _drawn(found, MAX_SAMPLED_CHARS // len(corpus.segments)):
-            texts[plain(segment)] += round(found[segment] * times)
-    return dict(texts)
-
-
-def _drawn(texts: Collection[str], room: int) -> Iterator[str]:
-    """Yield all texts, or about as many as ``room`` characters hold, drawn by their hashes."""
-    one_in = -(-sum(map(len, texts)) // room)
-    return (text for text in texts if crc32(text.encode("utf-8", "surrogatepass")) % one_in == 0)
-
-
-def _counts(tokenizer: NamedTokenizer, texts: Mapping[str, int]) -> Counter[int]:
-    counts: Counter[int] = Counter()
-    # A line end keeps the space that SentencePiece puts before a text away from a segment, which began in mid-text.
-    items = [("\n" + text, times) for text, times in texts.items()]
-    for start in range(0, len(items), _BATCH):
-        batch = items[start : start + _BATCH]
-        for ids, (_, times) in zip(tokenizer.encoder.encode([text for text, _ in batch]), batch, strict=True):
-            for i in ids:
-                counts[i] += times
-    return counts
+        texts.update(drawn(held_out, sampling_step(held_out, MAX_SAMPLED_CHARS // len(corpus.held_out))))
+    return texts
 
 
 def _base_costs(base: NamedTokenizer, pieces: Sequence[bytes]) -> list[int]:
