@@ -36,28 +36,33 @@ class ByteBase(Base):
     pair_files: bool = False
     """Whether the base brings ``vocab.json`` and ``merges.txt``, which older tools read."""
 
-    @property
-    def num_tokens(self) -> int:
+    @cached_property
+    def num_tokens(self) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         ids = [*self.fast["model"]["vocab"].values(), *(token.id for token in self.added_tokens), *self.ids_named]
         return max(ids) + 1
 
-    @property
+    @cached_property
     def merges(self) -> list[Merge]:
         """The base's merges, best rank first; files write them as pairs or as one string."""
         pairs = [m.split(" ", 1) if isinstance(m, str) else m for m in self.fast["model"]["merges"]]
         return [(left, right) for left, right in pairs]
 
+    @cached_property
+    def _ranked(self) -> list[str]:
+        """The tokens that spell bytes, best rank first."""
+        return ranked(self.fast["model"]["vocab"], self.merges)
+
     @property
     def scores(self) -> dict[str, float]:
-        return {token: -float(rank) for rank, token in enumerate(ranked(self.fast["model"]["vocab"], self.merges))}
+        return {token: -float(rank) for rank, token in enumerate(self._ranked)}
 
     @property
     def next_score(self) -> float:
-        return -float(len(self.scores))
+        return -float(len(self._ranked))
 
     def _segments(self, text: str, pieces: Pieces) -> list[str]:  # noqa: ARG002 (separators are found in the tokens)
         """Return the pre-tokens with a character that new tokens must hold, in the byte alphabet."""
-        words = self._own.words(text) if has_strong(text) else []
+        words = self._own.main.words(text) if has_strong(text) else []
         return [word for word in words if _STRONG_LEAD.search(word) and has_strong(self.plain(word))]
 
     def plain(self, segment: str) -> str:
@@ -71,17 +76,16 @@ class ByteBase(Base):
         num_new: int,
         num_pairs: int | None = None,  # noqa: ARG002 - a token may end inside a character: rare pairs say nothing
     ) -> Start:
-        vocabulary = ranked(self.fast["model"]["vocab"], self.merges)
-        index = {self.fast["model"]["vocab"][token]: i for i, token in enumerate(vocabulary)}
+        index = {self.fast["model"]["vocab"][token]: i for i, token in enumerate(self._ranked)}
 
         def encode(words: Sequence[str]) -> list[list[int]]:
-            return [[index[token] for token in ids] for ids in self._own.encode_words(words)]
+            return [[index[token] for token in ids] for ids in self._own.main.encode_words(words)]
 
-        return start_from_bytes(segments, held_out, pieces, vocabulary, encode, num_new)
+        return start_from_bytes(segments, held_out, pieces, self._ranked, encode, num_new)
 
     @cached_property
-    def _own(self) -> Fast:
-        return Fast(self.fast)
+    def _own(self) -> "ByteForms":
+        return ByteForms(self, self.fast)
 
     def parts(self) -> dict[int, set[int]]:
         vocabulary = self.fast["model"]["vocab"]
@@ -102,7 +106,7 @@ class ByteBase(Base):
         return replace(self, fast=self.fast | parts | {"post_processor": changed["post_processor"]}, **changed)
 
     def forms(self, workers: int = 1) -> "ByteForms":  # noqa: ARG002 (the library takes every core)
-        return ByteForms(self, self.fast)
+        return self._own
 
     def extended(self, pieces: Sequence[str], workers: int = 1) -> "ByteForms":  # noqa: ARG002 (as above)
         model = self.fast["model"]
