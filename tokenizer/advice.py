@@ -4,14 +4,15 @@ A larger vocabulary spells a character in fewer tokens and makes every token dea
 prefix of the learned pieces is a vocabulary whose tokens on held-out text are known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import starmap
 from typing import Any, Final, Literal
 
 from tokenizer.base import Base
 from tokenizer.cost import TRAINING_BYTES, ModelShape
 from tokenizer.count import CorpusCount
-from tokenizer.measure import is_chinese
+from tokenizer.measure import HeldOut
 from tokenizer.occurrences import rare_shares
 from tokenizer.vocabulary import Vocabulary
 
@@ -149,6 +150,7 @@ def advise(
     corpus: CorpusCount,
     vocabulary: Vocabulary,
     shape: ModelShape,
+    held_out: HeldOut,
     *,
     exhausted: bool = False,
     workers: int = 1,
@@ -157,52 +159,39 @@ def advise(
 
     Args:
         base: What is extended.
-        corpus: What was learned from; its held-out text is measured.
+        corpus: What was learned from.
         vocabulary: The pieces, of which each prefix is a vocabulary.
         shape: The model whose costs count.
+        held_out: What is measured on.
         exhausted: Whether the corpus held no more pieces.
         workers: Threads.
     """
     shares = rare_shares(base, corpus, vocabulary.pieces, MIN_OCCURRENCES, workers)
-    tokenizer = base.forms(workers)
-    texts = {domain: found for domain, found in corpus.held_out.items() if found}
-    chars = {domain: sum(map(len, found)) for domain, found in texts.items()}
-    before = {domain: tokenizer.count(found) for domain, found in texts.items()}
-    chinese = [domain for domain, found in texts.items() if is_chinese(found)] or list(texts)
 
-    def size(num_new: int, saved: Sequence[int]) -> Size:
-        tokens = {d: before[d] - s for d, s in zip(corpus.held_out, saved, strict=True) if d in texts}
-        overall = sum(tokens[d] for d in chinese) / sum(chars[d] for d in chinese)
-        by_domain = {domain: tokens[domain] / chars[domain] for domain in tokens}
-        return _size(base.num_tokens, num_new, by_domain, overall, float(shares[num_new]), shape)
+    def size(num_new: int, num_tokens: Mapping[str, int]) -> Size:
+        num_rows, overall = max(shape.num_rows, base.num_tokens + num_new), held_out.overall_per_char(num_tokens)
+        num_params = shape.num_row_params(num_rows - shape.num_rows)
+        num_context = TEXT_CHARS * overall / 2  # of a text the mean token sees half
+        return Size(
+            num_new_tokens=num_new,
+            tokens_per_char=held_out.per_char(num_tokens),
+            tokens_per_char_overall=overall,
+            training_flops_per_char=overall * shape.training_flops(num_rows, num_context),
+            inference_bytes_per_char=overall * shape.decoded_bytes(num_rows, num_context),
+            rare_share=float(shares[num_new]),
+            training_memory_bytes=TRAINING_BYTES * num_params,
+            inference_memory_bytes=shape.item_bytes * num_params,
+        )
 
-    sizes = [size(n, saved) for n, saved in zip(vocabulary.sizes, vocabulary.saved.tolist(), strict=True)]
+    unextended, *sizes = starmap(size, held_out.along(vocabulary).items())
     return Advice(
         shape=shape,
         num_base_tokens=base.num_tokens,
-        base=size(0, [0] * len(corpus.held_out)),
+        base=unextended,
         sizes=sizes,
         recommended=recommend([s for s in sizes if s.rare_share <= MAX_RARE_SHARE] or sizes[:1]),
         by_cost=recommend(sizes),
         exhausted=exhausted,
-    )
-
-
-def _size(
-    num_base: int, num_new: int, by_domain: dict[str, float], overall: float, rare_share: float, shape: ModelShape
-) -> Size:
-    num_rows = max(shape.num_rows, num_base + num_new)
-    num_params = shape.num_row_params(num_rows - shape.num_rows)
-    num_context = TEXT_CHARS * overall / 2  # of a text the mean token sees half
-    return Size(
-        num_new_tokens=num_new,
-        tokens_per_char=by_domain,
-        tokens_per_char_overall=overall,
-        training_flops_per_char=overall * shape.training_flops(num_rows, num_context),
-        inference_bytes_per_char=overall * shape.decoded_bytes(num_rows, num_context),
-        rare_share=rare_share,
-        training_memory_bytes=TRAINING_BYTES * num_params,
-        inference_memory_bytes=shape.item_bytes * num_params,
     )
 
 

@@ -16,7 +16,7 @@ from tokenizer.cost import advised_shape
 from tokenizer.count import CorpusCount, Segments, count_corpus
 from tokenizer.extend import FITTED, ExtendConfig
 from tokenizer.forms import Forms
-from tokenizer.measure import measure
+from tokenizer.measure import measure, measure_base
 from tokenizer.model import require_memory, vocabulary_matrices, write_model
 from tokenizer.new_pieces import new_pieces
 from tokenizer.pieces import has_strong
@@ -52,12 +52,13 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     if config.corpus:
         say(f"counted {corpus.num_distinct} distinct segments in {corpus.num_documents} documents")
     most = len(spare.order) if spare is not None else None
-    vocabulary, advice = new_pieces(config, base, corpus, workers, most=most)
+    held_out = measure_base(base.forms(workers), corpus.held_out)
+    vocabulary, advice = new_pieces(config, base, corpus, held_out, workers, most=most)
     pruned = None
     if spare is not None:
         # No more are dropped than are swapped in: the corpus may hold fewer pieces than were asked for.
         pruned = spare.without(len(vocabulary.pieces) or None, draft.work / "pruned" / given.path.name)
-        base = pruned.base
+        base, held_out = pruned.base, measure_base(pruned.base.forms(workers), corpus.held_out)
     old, new = base.forms(workers), vocabulary.on(base, workers)
     verification = _verify(config, base, old, new, corpus)
     write_tokenizer(base, new, draft.folder)
@@ -71,8 +72,9 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         corpus=corpus,
         vocabulary=vocabulary,
         verification=verification,
-        measure=measure(old, new, corpus, vocabulary),
-        advice=advice if pruned is None else None,  # a swap has the size that it has
+        held_out=held_out,
+        measure=measure(held_out, new, vocabulary),
+        advice=advice,
         num_requested=len(vocabulary.pieces) if config.num_new_tokens == "auto" else config.num_new_tokens,
         num_rows=num_rows,
         num_original=num_base_tokens(base.path),

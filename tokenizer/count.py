@@ -44,7 +44,7 @@ class CorpusCount:
     segments: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
     """Domain -> segment -> occurrences."""
     held_out: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    """Domain -> documents that are measured on and not learned from."""
+    """Domain -> documents that are measured on and not learned from; none of them empty, and no domain without any."""
     foreign_lines: dict[str, None] = field(default_factory=dict[str, None])
     """Distinct lines without Han and CJK punctuation: their ids must not change."""
     documents: list[str] = field(default_factory=list[str])
@@ -73,10 +73,12 @@ class CorpusCount:
 
     def hold_out(self, document: Document) -> None:
         """Keep a document to measure on, unless its domain has enough."""
+        if not document.text:
+            return
         known = document.domain in self.held_out or len(self.held_out) < MAX_DOMAINS
         texts = self.held_out.setdefault(document.domain if known else OTHER_DOMAINS, [])
         room = MAX_HELD_OUT_CHARS - sum(map(len, texts))
-        if room > 0 and document.text:
+        if room > 0:
             texts.append(document.text[:room])
 
     def some_held_out(self) -> list[str]:

@@ -5,9 +5,10 @@ from hanlm.errors import InputError
 from hanlm.log import say
 from tokenizer.advice import MAX_ADVISED, Advice, advise
 from tokenizer.base import Base
-from tokenizer.cost import advised_shape
+from tokenizer.cost import ModelShape, advised_shape
 from tokenizer.count import CorpusCount
 from tokenizer.extend import MAX_NEW_TOKENS, ExtendConfig
+from tokenizer.measure import HeldOut
 from tokenizer.merge import read_donor
 from tokenizer.sample import Sample
 from tokenizer.spm import SpmBase
@@ -16,14 +17,15 @@ from tokenizer.vocabulary import Vocabulary, learn_vocabulary, merge_vocabulary,
 
 
 def new_pieces(
-    config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int, *, most: int | None = None
+    config: ExtendConfig, base: Base, corpus: CorpusCount, held_out: HeldOut, workers: int, *, most: int | None = None
 ) -> tuple[Vocabulary, Advice | None]:
-    """Return the new pieces, and the advice on their number.
+    """Return the new pieces, and the advice on their number; None where they are swapped in or merged.
 
     Args:
         config: What is asked for.
         base: What is extended.
-        corpus: What is learned from, and measured on.
+        corpus: What is learned from.
+        held_out: What is measured on.
         workers: Threads.
         most: An upper bound: as many as tokens were dropped for them.
 
@@ -37,7 +39,9 @@ def new_pieces(
     wanted = MAX_ADVISED if config.num_new_tokens == "auto" else min(config.num_new_tokens, most or MAX_NEW_TOKENS)
     vocabulary = learn_vocabulary(base, corpus, config.pieces, config.prior, wanted, exponent=config.domain_exponent)
     found = len(vocabulary.pieces)
-    advice = _advise(config, base, corpus, vocabulary, exhausted=found < wanted, workers=workers)
+    advice = None
+    if most is None and (shape := _shape(config, base)) is not None:  # a swap has the size that it has
+        advice = advise(base, corpus, vocabulary, shape, held_out, exhausted=found < wanted, workers=workers)
     if config.num_new_tokens == "auto":
         assert advice is not None
         say(" ".join(advice.explanation()))
@@ -49,18 +53,15 @@ def new_pieces(
     return vocabulary.cut(found), advice
 
 
-def _advise(
-    config: ExtendConfig, base: Base, corpus: CorpusCount, vocabulary: Vocabulary, *, exhausted: bool, workers: int
-) -> Advice | None:
-    """Return the advice; None where a number was given and the model is of a kind whose costs are not known."""
+def _shape(config: ExtendConfig, base: Base) -> ModelShape | None:
+    """Return what is advised for; None where a number was given and the model's costs are not known."""
     try:
-        shape = advised_shape(base, config.advise_for)
+        return advised_shape(base, config.advise_for)
     except InputError as error:
         if config.num_new_tokens == "auto" or config.advise_for is not None:
             raise
         say(f"no advice on the size: {error}")
         return None
-    return advise(base, corpus, vocabulary, shape, exhausted=exhausted, workers=workers)
 
 
 def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) -> Vocabulary:

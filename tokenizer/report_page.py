@@ -9,7 +9,7 @@ from tokenizer import report_figures as figures
 from tokenizer.advice_page import advice_section
 from tokenizer.compare import NamedTokenizer
 from tokenizer.coverage import character_tables, coverage
-from tokenizer.measure import Measure, overall_domains
+from tokenizer.measure import Measure
 from tokenizer.pruned_base import PrunedBase
 from tokenizer.report_tokens import add_new_tokens
 from tokenizer.result import Findings, Result
@@ -135,7 +135,7 @@ def _size_curve(page: Page, result: Result, measure: Measure, found: Findings) -
     if len(measure.size_curve) < 2:
         return
     page.section("Every size at once")
-    figure, height = figures.size_curve(found, measure, overall_domains(result.corpus.held_out))
+    figure, height = figures.size_curve(found, measure, result.held_out.counted)
     page.figure(
         figure,
         "Tokens per character of held-out text against the number of new tokens; every point is a vocabulary of its "

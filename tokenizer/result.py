@@ -9,7 +9,7 @@ from tokenizer.compare import BASE, EXTENDED, NamedTokenizer, of_forms
 from tokenizer.count import CorpusCount
 from tokenizer.coverage import single_tokens
 from tokenizer.forms import Forms
-from tokenizer.measure import ComparedMeasure, Measure, measure_compared
+from tokenizer.measure import ComparedMeasure, HeldOut, Measure, measure_compared
 from tokenizer.pruned_base import PrunedBase
 from tokenizer.usage import Usage, counted_texts, usage
 from tokenizer.verify import Verification
@@ -26,10 +26,11 @@ class Result:
     corpus: CorpusCount
     vocabulary: Vocabulary
     verification: Verification
+    held_out: HeldOut
     measure: Measure | None
     """None where no text was given to measure on."""
     advice: Advice | None
-    """None where the pieces were merged from another model."""
+    """None where the pieces were swapped in or merged from another model."""
     num_requested: int | None
     """None where all that fit were asked for."""
     num_rows: int | None
@@ -71,10 +72,9 @@ def findings(result: Result) -> Findings:
     base = of_forms(BASE, result.base.path, result.old)
     extended = of_forms(EXTENDED, result.base.path, result.new)
     tokenizers = [base, extended, *result.compared]
-    held_out = result.corpus.held_out
     return Findings(
         tokenizers=tokenizers,
-        compared=[measure_compared(tokenizer, held_out) for tokenizer in result.compared],
+        compared=[measure_compared(result.held_out, tokenizer) for tokenizer in result.compared],
         single_chars=[single_tokens(tokenizer.spelling) for tokenizer in tokenizers],
         usage=usage(base, extended, result.base.num_tokens, counted_texts(result.corpus, result.base.plain)),
     )

@@ -20,6 +20,7 @@ from tokenizer.cost import LLAMA_2_7B
 from tokenizer.count import count_corpus
 from tokenizer.extend import ExtendConfig, extend, plan
 from tokenizer.families import read_base
+from tokenizer.measure import measure_base
 from tokenizer.occurrences import rare_shares
 from tokenizer.vocabulary import STEP, learn_vocabulary
 
@@ -93,6 +94,10 @@ def learned(tiny_tokenizer_folder, words_file):
     return base, corpus, learn_vocabulary(base, corpus, "han+punct+space", "none", 2000, exponent=0.5)
 
 
+def advised(base, corpus, vocabulary, shape):
+    return advise(base, corpus, vocabulary, shape, measure_base(base.forms(), corpus.held_out))
+
+
 def occurrences(base, corpus, pieces: list[str]) -> list[int]:
     """Tokenize every segment with just these pieces and count."""
     tokenizer = base.extended(pieces)
@@ -117,7 +122,7 @@ def test_rare_tokens_at_every_size_are_those_that_tokenizing_again_finds(learned
 
 def test_costs_follow_from_what_a_tokenizer_of_that_size_makes_of_held_out_text(learned):
     base, corpus, vocabulary = learned
-    advice = advise(base, corpus, vocabulary, replace(LLAMA_2_7B, num_rows=base.num_tokens))
+    advice = advised(base, corpus, vocabulary, replace(LLAMA_2_7B, num_rows=base.num_tokens))
     num_chars = sum(map(len, corpus.held_out["story"]))
     assert len(advice.sizes) > 5
     for point in [advice.base, *advice.sizes]:
@@ -132,19 +137,19 @@ def test_costs_follow_from_what_a_tokenizer_of_that_size_makes_of_held_out_text(
 
 def test_the_corpus_bounds_the_recommendation_and_the_reason_is_told(learned):
     base, corpus, vocabulary = learned
-    advice = advise(base, corpus, vocabulary, replace(LLAMA_2_7B, num_rows=base.num_tokens))
+    advice = advised(base, corpus, vocabulary, replace(LLAMA_2_7B, num_rows=base.num_tokens))
     assert advice.bound_by == "corpus"
     assert advice.recommended.rare_share <= MAX_RARE_SHARE < advice.by_cost.rare_share
     assert "more text allows more tokens" in " ".join(advice.explanation())
     much = replace(corpus, segments={d: {s: 1000 * n for s, n in f.items()} for d, f in corpus.segments.items()})
-    enough = advise(base, much, vocabulary, advice.shape)
+    enough = advised(base, much, vocabulary, advice.shape)
     assert enough.recommended.num_new_tokens > advice.recommended.num_new_tokens
 
 
 def test_a_corpus_too_small_for_any_size_is_called_so(learned):
     base, corpus, vocabulary = learned
     few = replace(corpus, segments={d: dict.fromkeys(list(f)[:50], 1) for d, f in corpus.segments.items()})
-    advice = advise(base, few, vocabulary, replace(LLAMA_2_7B, num_rows=base.num_tokens))
+    advice = advised(base, few, vocabulary, replace(LLAMA_2_7B, num_rows=base.num_tokens))
     assert advice.recommended is advice.sizes[0]
     assert "too small to judge by" in " ".join(advice.explanation())
 
