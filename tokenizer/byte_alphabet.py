@@ -27,6 +27,12 @@ def _char_of_byte() -> dict[int, int]:
     return {byte: char for char, byte in byte_of_char().items()}
 
 
+@cache
+def _latin_of_char() -> dict[int, int]:
+    """Return code point -> byte, or what is beyond Latin-1 where it stands for none."""
+    return dict.fromkeys(range(0x100), 0x100) | byte_of_char()
+
+
 def spelled(data: bytes) -> str:
     """Return bytes in the alphabet."""
     return data.decode("latin-1").translate(_char_of_byte())
@@ -34,10 +40,9 @@ def spelled(data: bytes) -> str:
 
 def bytes_of(spelling: str) -> bytes | None:
     """Return the bytes that a string of the alphabet spells; None if it is none (an added token)."""
-    table = byte_of_char()
     try:
-        return bytes(table[ord(char)] for char in spelling)
-    except KeyError:
+        return spelling.translate(_latin_of_char()).encode("latin-1")
+    except UnicodeEncodeError:
         return None
 
 
