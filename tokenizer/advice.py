@@ -29,6 +29,7 @@ MAX_ADVISED: Final = 50_000
 """Largest size that ``auto`` looks at; LLaMA's vocabulary and as many Chinese tokens are less than Llama-3's."""
 
 _MAX_LISTED = 40
+_COSTS: Final = ("training_flops_per_char", "inference_bytes_per_char")
 
 RULE: Final = (
     f"Of the sizes at which at most {MAX_RARE_SHARE:.0%} of the new tokens occur fewer than {MIN_OCCURRENCES} times in "
@@ -140,9 +141,6 @@ class Advice:
                 for size in self.listed()
             ],
         }
-
-
-_COSTS = ("training_flops_per_char", "inference_bytes_per_char")
 
 
 def advise(

@@ -5,6 +5,7 @@ from typing import Any
 
 from hanlm.page import Card, Page
 from tokenizer.advice import MIN_OCCURRENCES, RULE, TEXT_CHARS, Advice, Size
+from tokenizer.cost import TRAINING_BYTES
 
 
 def advice_section(page: Page, advice: Advice, num_new_tokens: int) -> None:
@@ -88,6 +89,7 @@ def _method(advice: Advice) -> list[str]:
         f"matrix, and attention within texts of {TEXT_CHARS:,} characters; reading prompts, and generating many texts "
         "at once, costs a third of that, so the same share of the base's. Generating one text at a time costs what has "
         "to be read from memory for each token: the layers, the output matrix, and the cache of that text. Memory is "
-        "that of the new rows, 16 bytes a weight in training (weight, gradient, Adam). Occurrences are counted in the "
-        "corpus at hand: a model that is trained on more text than this can learn more tokens than it says here.",
+        f"that of the new rows, {TRAINING_BYTES} bytes a weight in training (weight, gradient, Adam). Occurrences are "
+        "counted in the corpus at hand: a model that is trained on more text than this can learn more tokens than it "
+        "says here.",
     ]
