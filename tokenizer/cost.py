@@ -24,7 +24,7 @@ _NAMES: Final = {
 }
 """What the families' configurations call the same thing."""
 
-_TWO_MATRICES: Final = ("gpt2", "gpt_neox", "opt", "bloom", "phi")
+_TWO_MATRICES: Final = ("gpt2", "gpt_neo", "gpt_neox", "gptj", "codegen", "opt", "bloom", "phi", "starcoder2")
 """Families whose MLP has no gate."""
 _ITEM_BYTES: Final = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -146,4 +146,8 @@ def shape_of(config: Mapping[str, Any], name: str) -> ModelShape:
 def _intermediate_size(config: Mapping[str, Any], hidden: int) -> int:
     dense = config.get("intermediate_size") or config.get("ffn_dim") or config.get("n_inner") or 4 * hidden
     visited = config.get("num_experts_per_tok")
-    return (config.get("moe_intermediate_size") or dense) * visited if visited else dense
+    if not visited:
+        return dense
+    expert = config.get("moe_intermediate_size") or dense
+    shared = config.get("shared_expert_intermediate_size") or expert * (config.get("n_shared_experts") or 0)
+    return expert * visited + shared

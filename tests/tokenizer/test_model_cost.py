@@ -21,7 +21,17 @@ FAMILIES = {
     "mistral": {**GATED, "num_key_value_heads": 1, "head_dim": 16},
     "qwen2": {**GATED, "num_key_value_heads": 4, "tie_word_embeddings": True},
     "gemma": {**GATED, "num_key_value_heads": 1, "head_dim": 8},
+    "gpt_neo": {
+        "vocab_size": 96,
+        "hidden_size": 32,
+        "num_layers": 3,
+        "num_heads": 4,
+        "attention_types": [[["global"], 3]],
+    },
     "gpt_neox": {**SIZES, "intermediate_size": 128},
+    "gptj": {"vocab_size": 96, "n_embd": 32, "n_layer": 3, "n_head": 4, "rotary_dim": 8},
+    "codegen": {"vocab_size": 96, "n_embd": 32, "n_layer": 3, "n_head": 4, "rotary_dim": 8},
+    "starcoder2": {**GATED, "num_key_value_heads": 2},
     "phi": {**SIZES, "intermediate_size": 128},
     "opt": {**SIZES, "ffn_dim": 96, "word_embed_proj_dim": 32},
     "gpt2": {"vocab_size": 96, "n_embd": 32, "n_layer": 3, "n_head": 4},
@@ -93,6 +103,20 @@ def test_experts_count_as_many_times_as_a_token_visits_them():
     assert shape_of({**config, "num_local_experts": 8, "num_experts_per_tok": 1}, "m").num_body_params == (
         dense.num_body_params
     )
+
+
+@pytest.mark.parametrize(
+    ("family", "shared"),
+    [("qwen2_moe", {"shared_expert_intermediate_size": 40}), ("glm4_moe", {"n_shared_experts": 2})],
+)
+def test_experts_that_every_token_visits_count_too(family, shared):
+    sizes = {**FAMILIES["llama"], "head_dim": 8, "moe_intermediate_size": 24, "num_experts_per_tok": 2, **shared}
+    more = {"num_experts": 4, "n_routed_experts": 4, "first_k_dense_replace": 0}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **sizes, **more))
+    always = sum(p.numel() for name, p in model.named_parameters() if ".shared_expert" in name and p.shape[0] > 1)
+    shape = shape_of({"model_type": family, **sizes}, family)
+    without = shape_of({"model_type": family, **sizes} | dict.fromkeys(shared, 0), family)
+    assert shape.num_body_params - without.num_body_params == always > 0
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**5), st.floats(0, 1e5), st.floats(1, 1e5))
