@@ -8,13 +8,15 @@ from math import inf
 def merge_steps(piece: str, scores: Mapping[str, float]) -> Iterator[list[str]]:
     """Yield the parts of a piece: its characters, and what they are after each merge until no two parts merge."""
     parts = list(piece)
+    pairs = [scores.get(a + b, -inf) for a, b in pairwise(parts)]
     yield parts
-    while len(parts) > 1:
-        pairs = [a + b for a, b in pairwise(parts)]
-        best = max(range(len(pairs)), key=lambda i: (scores.get(pairs[i], -inf), -i))
-        if pairs[best] not in scores:
-            return
-        parts = [*parts[:best], pairs[best], *parts[best + 2 :]]
+    while pairs and (best := max(pairs)) > -inf:
+        i = pairs.index(best)
+        parts = [*parts[:i], parts[i] + parts[i + 1], *parts[i + 2 :]]
+        del pairs[i]
+        for left in (i - 1, i):  # of all pairs only the neighbours of the new part have changed
+            if 0 <= left < len(pairs):
+                pairs[left] = scores.get(parts[left] + parts[left + 1], -inf)
         yield parts
 
 
