@@ -140,6 +140,15 @@ class ExtendConfig:
         return self.workers or os.cpu_count() or 1
 
 
+def _check_init(config: ExtendConfig, has_model: bool) -> None:
+    """Refuse a way of starting rows that was asked for by name where no rows are started."""
+    if config.init != "auto" and not has_model:
+        raise ConfigError(
+            f"--init {config.init} says how a model's new rows start, but {config.base} is a tokenizer without a "
+            "model; expected a model folder as --base: pass one, or leave --init out."
+        )
+
+
 def plan(config: ExtendConfig) -> list[str]:
     """Return what would happen, after checking the base and that there is text."""
     from tokenizer.compare import read_compared
@@ -150,6 +159,7 @@ def plan(config: ExtendConfig) -> list[str]:
 
     refuse_existing(config.out, config.overwrite)
     base = read_base(config.base, trust_remote_code=config.trust_remote_code)
+    _check_init(config, base.config is not None)
     files = list_files(config.corpus)
     text = f"{len(files)} files of {sum(f.stat().st_size for f in files)} bytes"
     lines = [f"the base has {base.num_tokens} tokens; {_most(config)} are added"]
@@ -202,6 +212,7 @@ def extend(config: ExtendConfig) -> Path:
     refuse_existing(config.out, config.overwrite)
     list_files(config.corpus)
     base = read_base(config.base, trust_remote_code=config.trust_remote_code)
+    _check_init(config, base.config is not None)
     named = {"spm": config.spm, "advise_for": config.advise_for}
     others = {name: path for name, path in named.items() if path is not None}
     inputs = {"base": config.base, **others, **{f"corpus{i}": path for i, path in enumerate(config.corpus)}}

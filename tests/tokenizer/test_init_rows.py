@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from hanlm.errors import ConfigError
-from tokenizer.extend import ExtendConfig, extend
+from tokenizer.extend import ExtendConfig, extend, plan
 from tokenizer.families import read_base
 from tokenizer.mixtures import mean_mixtures, random_mixtures, tree_mixtures
 from tokenizer.rows import moments, new_rows, plan_rows
@@ -177,3 +177,17 @@ def test_ways_that_read_text_ask_for_a_corpus(tmp_path):
         ExtendConfig(
             base=tmp_path, out=tmp_path / "o", method="merge-spm", spm=tmp_path / "zh.model", init="calibrated"
         )
+
+
+@pytest.mark.parametrize("step", [plan, extend])
+def test_a_way_that_is_named_for_a_tokenizer_without_a_model_is_refused(tiny_model_folder, corpus, tmp_path, step):
+    config = ExtendConfig(
+        base=tiny_model_folder / "tokenizer.model",
+        corpus=(corpus,),
+        num_new_tokens=9,
+        init="mean",
+        out=tmp_path / "out",
+    )
+    with pytest.raises(ConfigError, match="without a model"):
+        step(config)
+    assert not list(tmp_path.glob("out*"))
