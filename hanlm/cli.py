@@ -16,9 +16,9 @@ from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn, get_type_hints
+from typing import Annotated, Any, Final, NoReturn, get_args, get_type_hints
 
-from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
+from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, Parameter
 from cyclopts.config import Dict
 
 from hanlm import __version__
@@ -54,6 +54,7 @@ COMMANDS = (
 
 _FLAG = re.compile(r"--([a-z][\w-]*)(?:[.=].*)?", re.DOTALL)
 _SLEEPING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+_NUMBERS: Final = {int: "as a whole number such as 18000", float: "as a number such as 0.5"}
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -134,6 +135,11 @@ def _dispatch(argv: list[str]) -> None:
         app(argv, exit_on_error=False, print_error=False)
     except MissingArgumentError as error:
         raise ConfigError(_missing(error, argv)) from None
+    except CoercionError as error:
+        if (wanted := _wanted(error.target_type)) and error.token is not None and error.argument is not None:
+            where = "" if error.token.source == "cli" else f" in {error.token.source}"
+            raise ConfigError(f"expected {error.argument.name} {wanted}; got {error.token.value!r}{where}.") from None
+        raise
 
 
 def _refuse_unknown_flags(argv: Sequence[str], schema: type) -> None:
@@ -155,6 +161,13 @@ def _missing(error: MissingArgumentError, argv: Sequence[str]) -> str:
         return f"{name} needs a value after it; --help says which."
     positional = argument.field_info.is_positional
     return f"missing: {name.removeprefix('--').upper() if positional else name}; --help lists what is needed."
+
+
+def _wanted(hint: Any) -> str:
+    """Return in words what an option that takes a number may be; nothing for an option of another kind."""
+    kinds = get_args(hint) or (hint,)
+    number = next((words for kind, words in _NUMBERS.items() if kind in kinds), "")
+    return " or ".join([number, *(str(word) for kind in kinds for word in get_args(kind))]) if number else ""
 
 
 def _app(name: str, text: str) -> App:

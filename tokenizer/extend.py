@@ -106,13 +106,21 @@ class ExtendConfig:
             raise ConfigError(f"--init {self.init} fits the new rows to text; pass --corpus PATH…, or another --init.")
         if self.spm is None and not self.corpus:
             raise ConfigError("expected texts to learn from, got none; pass --corpus PATH….")
-        if self.prune and (self.method == "merge-spm" or self.num_new_tokens == "auto" or not self.corpus):
-            raise ConfigError(
-                "--prune needs --corpus and goes with a number of new tokens, which are swapped in, or none: leave out "
-                "merge-spm and auto."
-            )
+        self._check_prune()
         if self.spm is None and self.num_new_tokens is None and not self.prune:
             raise ConfigError("expected how many tokens to add; pass --num-new-tokens N or auto.")
+
+    def _check_prune(self) -> None:
+        if self.prune and self.num_new_tokens == "auto":
+            raise ConfigError(
+                "--prune needs a number of new tokens, or none: a swap keeps the vocabulary's size, while auto looks "
+                "for the best one; pass a number such as 6000, or run --prune alone and then auto on its result."
+            )
+        if self.prune and self.method == "merge-spm":
+            raise ConfigError(
+                "--prune needs --method continued-bpe; expected no merge-spm: leave it out, or run --prune alone and "
+                "merge into its result."
+            )
 
     def _check_ranges(self) -> None:
         for flag, value in (("--pad-to-multiple", self.pad_to_multiple), ("--init-steps", self.init_steps)):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -21,8 +22,10 @@ class _FakeConfig:
     """Where to."""
     input: list[Path]
     """Where from."""
-    num_tokens: int = 3
+    num_tokens: int | Literal["auto"] | None = 3
     """How many."""
+    fraction: float = 0.5
+    """What share."""
 
 
 _ran: list[_FakeConfig] = []
@@ -165,6 +168,14 @@ def test_the_help_of_a_command_loads_no_torch():
         (["--zzz=1", "--num-tokens", "x"], "unknown option --zzz; --help lists what there is."),
         (["--input", "a"], "missing: --out; --help lists what is needed."),
         (["--input", "a", "--out"], "--out needs a value after it; --help says which."),
+        (
+            ["--input", "a", "--out", "o", "--num-tokens", "18k"],
+            "expected --num-tokens as a whole number such as 18000 or auto; got '18k'.",
+        ),
+        (
+            ["--input", "a", "--out", "o", "--fraction", "half"],
+            "expected --fraction as a number such as 0.5; got 'half'.",
+        ),
     ],
 )
 def test_the_mistake_that_was_made_is_the_one_that_is_named(
@@ -173,6 +184,16 @@ def test_the_mistake_that_was_made_is_the_one_that_is_named(
     assert code("fake", *argv) == 2
     assert capsys.readouterr().err == f"hanlm: {sentence}\n"
     assert not _ran
+
+
+def test_a_number_that_is_none_in_the_configuration_file_is_told_with_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    file = tmp_path / "c.yaml"
+    file.write_text("num_tokens: 18k\n")
+    assert code("fake", "--input", "a", "--out", "o", "--config", str(file)) == 2
+    expected = f"expected --num-tokens as a whole number such as 18000 or auto; got '18k' in {file}."
+    assert capsys.readouterr().err == f"hanlm: {expected}\n"
 
 
 def test_help_tells_of_the_configuration_file(capsys: pytest.CaptureFixture[str]):

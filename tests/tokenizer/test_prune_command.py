@@ -103,6 +103,16 @@ def test_prune_goes_with_a_number_and_a_corpus(change, tmp_path):
         ExtendConfig(**(right | change))
 
 
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [({"num_new_tokens": "auto"}, "then auto on its result"), ({"method": "merge-spm"}, "merge into its result")],
+)
+def test_what_prune_does_not_go_with_is_told_with_a_way_out(change, remedy, tmp_path):
+    right = {"base": tmp_path, "corpus": (tmp_path,), "num_new_tokens": 9, "prune": True, "out": tmp_path / "out"}
+    with pytest.raises(ConfigError, match=remedy):
+        ExtendConfig(**(right | change))
+
+
 def test_a_swap_keeps_padding_rows_and_drops_no_more_than_it_adds(padded_model_folder, few_words, tmp_path):
     base, text = padded_model_folder, tmp_path / "little.jsonl"
     text.write_text(json.dumps({"id": "1", "text": "春眠不觉晓，春眠不觉晓。"}) + "\n", encoding="utf-8")
