@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Final, cast
 
 import orjson
@@ -14,6 +15,7 @@ from hanlm.streams import MAX_LINE_BYTES, iter_lines, open_stream
 MAX_LIST_BYTES: Final = 8 * MAX_LINE_BYTES
 """A ``.json`` list is parsed as a whole; a larger one has to be converted to lines."""
 
+_MAX_NAMED: Final = 12
 _WHOLE_SUFFIXES = (".json", ".json.gz", ".json.zst")
 
 
@@ -47,7 +49,7 @@ def numbered_json_lines(
             quarantine.num_seen += 1
             record = _parse(line) if complete else "too_long"
             if isinstance(record, dict):
-                record = _with_fields(record, required)
+                record = _with_fields(record, required, quarantine, f"{path} line {number}")
             if isinstance(record, str):
                 quarantine.add(record, path, number, line)
             else:
@@ -76,10 +78,18 @@ def _why_malformed(line: bytes) -> str:
     return "malformed_json"  # the standard library also takes NaN and the like, which JSON does not have
 
 
-def _with_fields(record: dict[str, Any], required: Sequence[str]) -> dict[str, Any] | str:
+def _with_fields(
+    record: dict[str, Any], required: Sequence[str], quarantine: Quarantine, where: str
+) -> dict[str, Any] | str:
     for name in required:
-        if record.get(name) is None:
-            return "null_field" if name in record else "missing_field"
+        if name not in record:
+            has = ", ".join(shorten(field, 40) for field in list(record)[:_MAX_NAMED]) or "none"
+            quarantine.lacking = quarantine.lacking or (
+                f"expected a field {name!r} in every record, but {where} has the fields {has}"
+            )
+            return "missing_field"
+        if record[name] is None:
+            return "null_field"
     return record
 
 
@@ -101,7 +111,9 @@ def _json_whole(path: Path, quarantine: Quarantine, required: Sequence[str]) -> 
         raise InputError(f"{path} is not valid JSON ({error}); mend it or convert it to .jsonl.") from error
     for number, value in enumerate(values if isinstance(values, list) else [values], 1):
         quarantine.num_seen += 1
-        record = _with_fields(cast(dict[str, Any], value), required) if isinstance(value, dict) else "not_an_object"
+        record = "not_an_object"
+        if isinstance(value, dict):
+            record = _with_fields(cast(dict[str, Any], value), required, quarantine, f"{path} record {number}")
         if isinstance(record, str):
             quarantine.add(record, path, number, orjson.dumps(value))
         else:

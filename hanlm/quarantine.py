@@ -32,6 +32,8 @@ class Quarantine:
         self.path = path
         self.counts: Counter[str] = Counter()
         """Bad records by reason."""
+        self.lacking = ""
+        """The field that the first record without it should have, what it has, and where it stands."""
         self.num_seen = 0
         """Records offered, good and bad; whoever reads records adds to it."""
         self._file: TextIO | None = None
@@ -73,9 +75,14 @@ class Quarantine:
             self._file.flush()
         reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(self.counts.items()))
         where = f" (listed in {self.path})" if self.path else ""
+        got = f"got {self.num_quarantined} of {self.num_seen}{where}: {reasons}"
+        if self.lacking and self.counts["missing_field"] * 2 > self.num_quarantined:  # other files, not bad records
+            raise InputError(
+                f"{self.lacking}; at most {max_fraction:.1%} of the records may be unreadable, {got}; rename the "
+                "field, or pass other files."
+            )
         raise InputError(
-            f"expected at most {max_fraction:.1%} unreadable records, got {self.num_quarantined} of "
-            f"{self.num_seen}{where}: {reasons}; mend the input or raise --max-quarantined."
+            f"expected at most {max_fraction:.1%} unreadable records, {got}; mend the input or raise --max-quarantined."
         )
 
 

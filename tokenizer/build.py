@@ -48,7 +48,6 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     segments = partial(base.segments, pieces=config.pieces)
     with kept_quarantine(draft) as quarantine:
         corpus = _count(config, draft, quarantine, segments)
-        quarantine.check(config.max_quarantined)
     if config.corpus:
         say(f"counted {corpus.num_distinct} distinct segments in {corpus.num_documents} documents")
     most = len(spare.order) if spare is not None else None
@@ -97,7 +96,14 @@ def _count(config: ExtendConfig, draft: Draft, quarantine: Quarantine, segments:
     sample = plan_sample(config.corpus, config.max_chars)
     draft.record(sample=sample.as_record())
     to_learn = config.num_new_tokens is not None or not config.prune
-    return count_corpus(config.corpus, quarantine, segments, sample=sample, to_learn=to_learn)
+    return count_corpus(
+        config.corpus,
+        quarantine,
+        segments,
+        sample=sample,
+        to_learn=to_learn,
+        max_quarantined=config.max_quarantined,
+    )
 
 
 def _verify(config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: CorpusCount) -> Verification:

@@ -112,6 +112,7 @@ def count_corpus(
     *,
     sample: Sample | None = None,
     to_learn: bool = True,
+    max_quarantined: float = 1.0,
 ) -> CorpusCount:
     """Read every document once, and learn from all or from those of a sample.
 
@@ -119,7 +120,8 @@ def count_corpus(
     content. Where that leaves nothing to measure on, the training text itself is measured.
 
     Raises:
-        InputError: If the texts cannot be read, or hold nothing new pieces could be learned from.
+        InputError: If more than ``max_quarantined`` of the records cannot be read, or the texts hold nothing new
+            pieces could be learned from.
     """
     sample = sample or Sample()
     count = CorpusCount(shares=sample.shares)
@@ -129,15 +131,16 @@ def count_corpus(
                 count.hold_out(document)
             elif sample.takes(document):
                 count.learn_from(document, segments)
+    quarantine.check(max_quarantined)  # before anything else is said of what could be read
     count.measured_on = "held-out documents"
     has_held_out = any(has_strong(text) for texts in count.held_out.values() for text in texts)
     if to_learn and has_held_out and not count.segments:  # so little text that the split took all of it
         _learn_from_all(count, paths, segments)
     if to_learn and not count.segments:
-        bad = f", and {by_reason(quarantine.counts)} set aside" if quarantine.counts else ""
+        bad = f"; {by_reason(quarantine.counts)} could not be read" if quarantine.counts else ""
         raise InputError(
-            f"{', '.join(map(str, paths))} holds no Chinese to learn from ({count.num_documents} documents read{bad}); "
-            "expected a `text` with Han characters in each record: pass a Chinese corpus."
+            f"{', '.join(map(str, paths))} holds no Chinese to learn from (documents read: {count.num_documents:,}"
+            f"{bad}); expected texts with Han characters: pass a Chinese corpus."
         )
     if to_learn and not has_held_out:
         _measure_on_training_text(count, paths)

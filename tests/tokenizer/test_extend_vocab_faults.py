@@ -73,6 +73,24 @@ def test_a_corpus_without_chinese_is_refused(tiny_tokenizer_folder, tmp_path, na
 
 
 @pytest.mark.fault(16)
+@pytest.mark.parametrize("ending", ["jsonl", "json"])
+def test_records_with_another_field_are_told_of_first_and_listed(tiny_tokenizer_folder, tmp_path, ending):
+    corpus = tmp_path / f"text.{ending}"
+    rows = [{"id": str(i), "content": LINE} for i in range(20)]
+    lines = json.dumps(rows) if ending == "json" else "\n".join(map(json.dumps, rows))
+    corpus.write_text(lines, encoding="utf-8")
+    words = ("'text'", "id, content", corpus.name, "20 of 20", "out.work/quarantine.jsonl")
+    config = config_for(tiny_tokenizer_folder / "tokenizer.model", corpus, tmp_path)
+    refused(config, InputError, *words)
+    listed = (tmp_path / "out.work" / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(listed) == 20  # kept: the sentence sends the reader there
+    corpus.write_text("\n".join(json.dumps({"text": LINE + str(i)}) for i in range(20)), encoding="utf-8")
+    if ending == "jsonl":
+        extend(config)
+        assert not (tmp_path / "out.work").exists()
+
+
+@pytest.mark.fault(16)
 def test_a_missing_corpus_is_refused(tiny_tokenizer_folder, tmp_path):
     model = tiny_tokenizer_folder / "tokenizer.model"
     refused(config_for(model, tmp_path / "none.txt", tmp_path), InputError, "does not exist")
