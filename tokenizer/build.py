@@ -81,7 +81,8 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         pruned=pruned,
         compared=compared,
     )
-    write_report(draft.folder, result)
+    if warning := write_report(draft.folder, result).warning:
+        say(warning)
     if result.measure is not None and vocabulary.pieces:
         ratios = result.measure.overall.ratios()
         untrained = "; the new rows are untrained: continue with hanlm pretrain" if num_rows else ""

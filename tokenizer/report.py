@@ -11,11 +11,12 @@ from tokenizer.result import Findings, Result, findings
 _NUM_EXAMPLES = 60
 
 
-def write_report(folder: Path, result: Result) -> None:
-    """Write both forms of the report into ``folder``."""
+def write_report(folder: Path, result: Result) -> Findings:
+    """Write both forms of the report into ``folder``; returns what they tell of the tokenizers."""
     found = findings(result)
     write_json(folder / "vocab_report.json", report_keys(result, found))
     report_page(result, found).write(folder / "vocab_report.html")
+    return found
 
 
 def report_keys(result: Result, found: Findings) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def report_keys(result: Result, found: Findings) -> dict[str, Any]:
         "usage": {
             "num_chars": found.usage.num_chars,
             "num_uses": [token.num_uses for token in found.usage.tokens],
+            "num_lexicon_only": found.num_lexicon_only,
             "num_saved": [token.num_saved for token in found.usage.tokens],
         },
         "left_out": {

@@ -29,6 +29,8 @@ def report_page(result: Result, found: Findings) -> Page:
     """Return the page."""
     page = Page("Vocabulary extension", f"{result.base.path.name}: {len(result.vocabulary.pieces):,} new tokens")
     _summary(page, result)
+    if found.warning:
+        page.paragraph(found.warning)
     if result.measure is not None:
         _measured(page, result, result.measure, found)
         if result.advice is not None:

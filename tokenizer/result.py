@@ -9,6 +9,7 @@ from tokenizer.compare import BASE, EXTENDED, NamedTokenizer, of_forms
 from tokenizer.count import CorpusCount
 from tokenizer.coverage import single_tokens
 from tokenizer.forms import Forms
+from tokenizer.lexicon_only import lexicon_warning, num_lexicon_only
 from tokenizer.measure import ComparedMeasure, HeldOut, Measure, measure_compared
 from tokenizer.pruned_base import PrunedBase
 from tokenizer.usage import Usage, counted_texts, usage
@@ -55,6 +56,13 @@ class Findings:
     single_chars: list[frozenset[str]]
     """The characters that are one token, of each tokenizer."""
     usage: Usage
+    num_lexicon_only: int
+    """New tokens that the text counted for ``usage`` has no part in."""
+
+    @property
+    def warning(self) -> str | None:
+        """What to tell where the corpus is small for so many tokens."""
+        return lexicon_warning(self.num_lexicon_only, self.usage)
 
     @property
     def base(self) -> NamedTokenizer:
@@ -72,9 +80,13 @@ def findings(result: Result) -> Findings:
     base = of_forms(BASE, result.base.path, result.old)
     extended = of_forms(EXTENDED, result.base.path, result.new)
     tokenizers = [base, extended, *result.compared]
+    first = result.base.num_tokens
+    uses = usage(base, extended, first, counted_texts(result.corpus, result.base.plain))
+    is_learned = bool(result.vocabulary.gains)  # merged pieces come from another model, not from a lexicon
     return Findings(
         tokenizers=tokenizers,
         compared=[measure_compared(result.held_out, tokenizer) for tokenizer in result.compared],
         single_chars=[single_tokens(tokenizer.spelling) for tokenizer in tokenizers],
-        usage=usage(base, extended, result.base.num_tokens, counted_texts(result.corpus, result.base.plain)),
+        usage=uses,
+        num_lexicon_only=num_lexicon_only(uses, result.new.merge_parents(first)) if is_learned else 0,
     )

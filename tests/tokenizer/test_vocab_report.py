@@ -141,6 +141,30 @@ def test_uses_are_those_of_the_finished_tokenizer(reported, chinese_file):
     assert report["usage"]["num_saved"][at] == 2 * report["usage"]["num_uses"][at]
 
 
+@pytest.mark.parametrize("prior", ["jieba", "none"])
+def test_tokens_that_the_lexicon_alone_brings_are_told_of(tiny_model_folder, chinese_file, tmp_path, capsys, prior):
+    config = ExtendConfig(
+        base=tiny_model_folder / "tokenizer.model",
+        corpus=(chinese_file,),
+        num_new_tokens=2000,
+        out=tmp_path / "out",
+        prior=prior,
+    )
+    report = report_of(extend(config))
+    text = "".join(d.text for d in read_documents([chinese_file], Quarantine()))
+    absent = sum(piece.replace("▁", " ") not in text for piece in report["new_pieces"])
+    alone = report["usage"]["num_lexicon_only"]
+    said = f"{alone:,} of the {report['num_new_tokens']:,} new tokens come from the lexicon alone"
+    page = (tmp_path / "out" / "vocab_report.html").read_text(encoding="utf-8")
+    if prior == "none":
+        assert alone == absent == 0
+        assert "from the lexicon alone" not in capsys.readouterr().err + page
+    else:
+        assert 100 < absent <= alone <= report["usage"]["num_uses"].count(0)
+        assert said in capsys.readouterr().err
+        assert said in page
+
+
 def test_names_tell_paths_apart_and_keep_clear_of_base_and_extended(tiny_tokenizer_folder, tmp_path):
     paths: list[str] = []
     for name in ("a/tok", "b/tok", "b/base", "c/qwen.tokenizer.json", "extended"):
