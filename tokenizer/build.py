@@ -57,7 +57,7 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     if spare is not None:
         # No more are dropped than are swapped in: the corpus may hold fewer pieces than were asked for.
         pruned = spare.without(len(vocabulary.pieces) or None, draft.work / "pruned" / given.path.name)
-        base, held_out = pruned.base, measure_base(pruned.base.forms(workers), corpus.held_out)
+        base, held_out = pruned.base, measure_base(pruned.old, corpus.held_out)
     old, new = base.forms(workers), vocabulary.on(base, workers)
     verification = _verify(config, base, old, new, corpus)
     write_tokenizer(base, new, draft.folder)
@@ -66,7 +66,7 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     num_rows = _write_model(config, base, old, new, corpus, draft, min_rows)
     result = Result(
         base=base,
-        old=old,
+        old=old if pruned is None else pruned.old,
         new=new,
         corpus=corpus,
         vocabulary=vocabulary,

@@ -27,7 +27,10 @@ SAMPLES: Final = (
 
 def report_page(result: Result, found: Findings) -> Page:
     """Return the page."""
-    page = Page("Vocabulary extension", f"{result.base.path.name}: {len(result.vocabulary.pieces):,} new tokens")
+    changes = [f"{len(result.vocabulary.pieces):,} new tokens"]
+    if result.pruned is not None:
+        changes.append(f"{len(result.pruned.dropped):,} dropped")
+    page = Page("Vocabulary extension", f"{result.base.path.name}: {', '.join(changes)}")
     _summary(page, result)
     if found.warning:
         page.paragraph(found.warning)
@@ -55,9 +58,10 @@ def _summary(page: Page, result: Result) -> None:
         cards.append(Card(label="Dropped tokens", value=f"{len(result.pruned.dropped):,}", note=before))
     if result.measure is not None and found:
         ratios = result.measure.overall.ratios()
+        before, after = result.names
         cards += [
-            Card(label="Tokens per character, base", value=f"{ratios['base']:.3f}"),
-            Card(label="Tokens per character, extended", value=f"{ratios['extended']:.3f}", tone="good"),
+            Card(label=f"Tokens per character, {before}", value=f"{ratios['base']:.3f}"),
+            Card(label=f"Tokens per character, {after}", value=f"{ratios['extended']:.3f}", tone="good"),
             Card(label="Text is shorter by", value=f"{1 - ratios['extended'] / ratios['base']:.0%}", tone="good"),
         ]
     page.cards(cards)
@@ -94,7 +98,7 @@ def _measured(page: Page, result: Result, measure: Measure, found: Findings) -> 
         [m.overall, *(m.tokens_per_char[domain] for domain in measure.domains)] for m in found.compared
     ]  # columns, in the order of the rows
     page.table(
-        ["domain", "characters", "base", "extended", "saved", *(t.name for t in found.tokenizers[2:])],
+        ["domain", "characters", *result.names, "saved", *(t.name for t in found.tokenizers[2:])],
         [
             [domain, m.num_chars, *m.ratios().values(), _saved(m.ratios()), *(column[i] for column in others)]
             for i, (domain, m) in enumerate(rows)
@@ -115,7 +119,7 @@ def _comparisons(measure: Measure, found: Findings) -> Iterable[str]:
             change = ours / measured.overall - 1
             lost = measured.unknown_share
             yield (
-                f"Against {tokenizer.name} ({tokenizer.num_tokens:,} tokens) the extended tokenizer "
+                f"Against {tokenizer.name} ({tokenizer.num_tokens:,} tokens) the {found.extended.name} tokenizer "
                 f"({found.extended.num_tokens:,}) needs {abs(change):.1%} {'fewer' if change < 0 else 'more'} tokens."
                 + (f" But {lost:.2%} of the tokens of {tokenizer.name} are unknown: it loses text." if lost else "")
             )
@@ -126,8 +130,7 @@ def _pruned(page: Page, pruned: PrunedBase) -> None:
     page.paragraph(
         f"Of {pruned.old.num_tokens:,} tokens the corpus never uses {pruned.num_unused:,}; "
         f"{len(pruned.dropped):,} of them were dropped, and those that stay have moved up (kept_ids in "
-        "vocab_report.json). The corpus's text is cut as before; other text may need more tokens. What is called base "
-        "here is the base without them."
+        "vocab_report.json). Without them the corpus's text is cut as before; other text may need more tokens."
     )
     dropped = [pruned.old.spelling(token) for token in pruned.dropped]
     page.details("Dropped, by old id", "  ".join(dropped))

@@ -22,7 +22,9 @@ class Result:
     """Everything the report tells."""
 
     base: Base
+    """What was extended; where tokens were dropped, the base without them."""
     old: Forms
+    """The base as it was given: what the report compares with."""
     new: Forms
     corpus: CorpusCount
     vocabulary: Vocabulary
@@ -44,13 +46,20 @@ class Result:
     compared: Sequence[NamedTokenizer] = ()
     """Other tokenizers that the extended one is compared with."""
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the report calls the tokenizer before and after."""
+        if self.pruned is None:
+            return BASE, EXTENDED
+        return "base as given", "pruned, extended" if self.vocabulary.pieces else "pruned"
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """The tokenizers side by side, and what the new tokens are worth."""
 
     tokenizers: list[NamedTokenizer]
-    """Base, extended, and those compared with."""
+    """The base as it was given, the extended one, and those compared with."""
     compared: list[ComparedMeasure]
     """Of those compared with, in their order."""
     single_chars: list[frozenset[str]]
@@ -77,8 +86,9 @@ class Findings:
 
 def findings(result: Result) -> Findings:
     """Run every tokenizer over the held-out text, and count the new tokens' uses there and in training text."""
-    base = of_forms(BASE, result.base.path, result.old)
-    extended = of_forms(EXTENDED, result.base.path, result.new)
+    before, after = result.names
+    base = of_forms(before, result.base.path, result.old)
+    extended = of_forms(after, result.base.path, result.new)
     tokenizers = [base, extended, *result.compared]
     first = result.base.num_tokens
     uses = usage(base, extended, first, counted_texts(result.corpus, result.base.plain))

@@ -79,6 +79,31 @@ def test_swapping_keeps_the_size_and_the_order_of_the_others(tiny_model_folder, 
     assert not (tmp_path / "out.work").exists()
 
 
+@pytest.mark.parametrize(("num_new", "name"), [(9, "pruned, extended"), (None, "pruned")])
+def test_the_report_of_a_pruned_base_compares_with_the_base_as_it_was_given(
+    extended_folder, few_words, tmp_path, num_new, name
+):
+    """The base has characters that the corpus never uses, so it covers more than what is left of it."""
+    text = tmp_path / "little.jsonl"
+    text.write_text(json.dumps({"id": "1", "text": "春眠不觉晓，春眠不觉晓。"}) + "\n", encoding="utf-8")
+    config = ExtendConfig(
+        base=extended_folder,
+        corpus=(few_words, text),
+        prune=True,
+        num_new_tokens=num_new,
+        prior="none",
+        out=tmp_path / "out",
+    )
+    report, before = report_of(extend(config)), report_of(extended_folder)["character_coverage"]
+    covered = {key: table["base"] for key, table in report["character_coverage"].items()}
+    assert covered == {key: table["extended"] for key, table in before.items()}
+    if num_new is None:
+        assert report["character_coverage"]["gb2312_level_1"]["extended"] < covered["gb2312_level_1"]
+    page = (tmp_path / "out" / "vocab_report.html").read_text(encoding="utf-8")
+    assert f'"name":"{name}"' in page
+    assert '"name":"base as given"' in page
+
+
 def test_the_plan_says_what_is_dropped(tiny_model_folder, few_words, tmp_path):
     config = ExtendConfig(base=tiny_model_folder, corpus=(few_words,), prune=True, out=tmp_path / "out")
     assert any("dropped" in line for line in plan(config))
