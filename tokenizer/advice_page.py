@@ -40,7 +40,7 @@ def advice_section(page: Page, advice: Advice, num_new_tokens: int) -> None:
             "training",
             "generating",
             f"rarer than {MIN_OCCURRENCES}",
-            "memory, training",
+            "training memory, MiB",
         ],
         [_row(advice, size) for size in _some(listed, best)],
         caption="Costs beside the base's; the share of new tokens that occur too seldom; memory of the new rows",
@@ -59,8 +59,9 @@ def _costs(advice: Advice, listed: Sequence[Size], marks: dict[str, int]) -> Any
     for (name, line), values in zip(lines.items(), zip(*map(advice.relative, listed), strict=True), strict=True):
         figure.add_scatter(x=sizes, y=values, name=name, mode="lines", line=line)
     for name, size in marks.items():
-        figure.add_vline(x=size, line={"dash": "dot"}, annotation_text=name)
+        figure.add_vline(x=size, line={"dash": "dot", "color": "var(--muted)"}, annotation_text=name)
     figure.update_layout(xaxis_title="new tokens", yaxis_title="cost of a character beside the base's")
+    figure.update_xaxes(tickformat=",d", nticks=5)  # more would run into each other on a phone
     figure.update_yaxes(rangemode="tozero")
     return figure
 
@@ -73,7 +74,7 @@ def _some(listed: Sequence[Size], best: Size) -> list[Size]:
 
 def _row(advice: Advice, size: Size) -> list[str | int | float]:
     training, inference = advice.relative(size)
-    memory = f"{size.training_memory_bytes / 2**20:,.0f} MiB"
+    memory = round(size.training_memory_bytes / 2**20)
     rare = f"{size.rare_share:.0%}"
     return [size.num_new_tokens, size.tokens_per_char_overall, f"{training:.1%}", f"{inference:.1%}", rare, memory]
 

@@ -40,8 +40,9 @@ def domains(found: Findings, measure: Measure) -> tuple[Any, int]:
 def size_curve(found: Findings, measure: Measure, counted: Sequence[str]) -> tuple[Any, int]:
     """Return tokens per character against the number of new tokens, and the height it needs.
 
-    One thin line a domain (its name on hover), one thick line for all text of the ``counted`` domains, and one dotted
-    line at what each tokenizer that is compared with needs.
+    One thin line a domain (named when it is pointed at; the longest and the shortest in the end at their ends too), one
+    thick line for all text of the ``counted`` domains, and one dotted line at what each tokenizer that is compared with
+    needs.
     """
     import plotly.graph_objects as go
 
@@ -50,6 +51,7 @@ def size_curve(found: Findings, measure: Measure, counted: Sequence[str]) -> tup
     for domain in measure.domains:
         values = [point["tokens_per_char"][domain] for point in measure.size_curve]
         _line(figure, domain, sizes, values, {"color": "var(--c0)", "width": 1.2}, legend="one domain each")
+    _name_outer_lines(figure, measure)
     overall = [_overall(point["tokens_per_char"], measure, counted) for point in measure.size_curve]
     _line(figure, OVERALL, sizes, overall, {"color": "var(--c1)", "width": 3.2})
     names, colors = labels(found.tokenizers), _colors(found.tokenizers)
@@ -58,8 +60,8 @@ def size_curve(found: Findings, measure: Measure, counted: Sequence[str]) -> tup
             line = {"color": colors[name], "width": 2, "dash": "dot"}
             _line(figure, name, [0, sizes[-1]], [measured.overall] * 2, line)
     figure.update_layout(xaxis_title="new tokens", yaxis_title="tokens per character")
-    # A tick at the very end would have its number cut off.
-    figure.update_xaxes(tickformat=",d", nticks=7, range=[0, 1.05 * sizes[-1]])
+    # More ticks would run into each other on a phone, and one at the very end would have its number cut off.
+    figure.update_xaxes(tickformat=",d", nticks=5, range=[0, 1.05 * sizes[-1]])
     figure.update_yaxes(rangemode="tozero")
     return figure, 340 + _legend_height(len(names))
 
@@ -96,6 +98,22 @@ def _line(
         line=line,
         hovertemplate="%{customdata}, %{x:,} new tokens: %{y:.3f} tokens per character<extra></extra>",
     )
+
+
+def _name_outer_lines(figure: Any, measure: Measure) -> None:
+    """Write the names of the domains that end highest and lowest above and below their lines."""
+    last = measure.size_curve[-1]
+    ends = sorted((last["tokens_per_char"][domain], domain) for domain in measure.domains)
+    for (height, domain), shift in zip((ends[-1], ends[0]) if len(ends) > 1 else (), (12, -9), strict=False):
+        figure.add_annotation(
+            text=_shortened(domain),
+            x=last["num_new_tokens"],
+            y=height,
+            xanchor="right",
+            yshift=shift,
+            showarrow=False,
+            font={"color": "var(--muted)", "size": 12},
+        )
 
 
 def _overall(ratios: Mapping[str, float], measure: Measure, counted: Sequence[str]) -> float:

@@ -50,7 +50,7 @@ def report_page(result: Result, found: Findings) -> Page:
 
 def _summary(page: Page, result: Result) -> None:
     found = len(result.vocabulary.pieces)
-    size = f"{result.base.num_tokens + found:,} tokens"
+    size = f"{result.base.num_tokens + found:,} tokens in all"
     rows = f", {result.num_rows:,} rows" if result.num_rows else ""
     cards = [Card(label="New tokens", value=f"{found:,}", note=f"{size}{rows}")]
     if result.pruned is not None:
@@ -86,8 +86,8 @@ def _summary(page: Page, result: Result) -> None:
 def _measured(page: Page, result: Result, measure: Measure, found: Findings) -> None:
     page.section("Tokens per character")
     page.paragraph(
-        f"Measured on {result.corpus.measured_on}, whole documents. Fewer is better. Overall takes the Chinese domains "
-        "together."
+        f"Measured on {result.corpus.measured_on}, each document as a whole. Fewer is better. Overall takes the "
+        "Chinese domains together."
     )
     for sentence in _comparisons(measure, found):
         page.paragraph(sentence)
@@ -144,7 +144,9 @@ def _size_curve(page: Page, result: Result, measure: Measure, found: Findings) -
     page.figure(
         figure,
         "Tokens per character of held-out text against the number of new tokens; every point is a vocabulary of its "
-        "own, from the same run." + (" Dotted: what the others need." if found.compared else ""),
+        f"own, from the same run. Thick: {figures.OVERALL}, the Chinese domains together. Grey: one domain each, whose "
+        "name shows when you point at its line or tap it."
+        + (" Dotted: what the others need." if found.compared else ""),
         height=height,
     )
 

@@ -1,6 +1,7 @@
 """The report's figures against the real libraries: compared tokenizers, character tables, uses of new tokens."""
 
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -163,6 +164,26 @@ def test_tokens_that_the_lexicon_alone_brings_are_told_of(tiny_model_folder, chi
         assert 100 < absent <= alone <= report["usage"]["num_uses"].count(0)
         assert said in capsys.readouterr().err
         assert said in page
+
+
+def test_the_size_curve_names_the_domains_that_end_highest_and_lowest(tiny_tokenizer_folder, tmp_path):
+    corpus = tmp_path / "text.jsonl"
+    texts = {"verse": "春眠不觉晓，处处闻啼鸟。", "letter": "他打开信，读了两遍。", "mixed": "The river，河。"}
+    rows = [{"text": f"{text}{i}", "domain": domain} for domain, text in texts.items() for i in range(150)]
+    corpus.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    base = tiny_tokenizer_folder / "tokenizer.model"
+    out = extend(ExtendConfig(base=base, corpus=(corpus,), num_new_tokens=20, out=tmp_path / "out"))
+    page = (out / "vocab_report.html").read_text(encoding="utf-8")
+    figures = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page)]
+    (curve,) = (f for f in figures if any(t.get("name") == "one domain each" for t in f["data"]))
+    last = report_of(out)["size_curve"][-1]["tokens_per_char"]
+    assert len(last) == 3
+    named = [note["text"] for note in curve["layout"]["annotations"]]
+    assert named == [max(last, key=last.__getitem__), min(last, key=last.__getitem__)]
+    assert "tap it" in page
+    # A line of the default colour could not be seen on a dark page.
+    (costs,) = (f for f in figures if "shapes" in f["layout"])
+    assert {shape["line"]["color"] for shape in costs["layout"]["shapes"]} == {"var(--muted)"}
 
 
 def test_names_tell_paths_apart_and_keep_clear_of_base_and_extended(tiny_tokenizer_folder, tmp_path):

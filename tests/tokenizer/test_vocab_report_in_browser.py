@@ -28,10 +28,13 @@ def page(tiny_model_folder: Path, extended_folder: Path, chinese_file: Path, tmp
     evil = folder / EVIL_NAME
     evil.mkdir()
     Tokenizer(models.WordLevel({EVIL_TOKEN: 0}, unk_token=EVIL_TOKEN)).save(str(evil / "tokenizer.json"))
+    letters = folder / "letters.jsonl"
+    lines = [f"他打开第{i}封信，读了两遍，又放回抽屉里，什么也没有说。" for i in range(200)]
+    letters.write_text("".join(json.dumps({"text": line, "domain": "letters"}) + "\n" for line in lines))
     out = extend(
         ExtendConfig(
             base=tiny_model_folder / "tokenizer.model",
-            corpus=(chinese_file,),
+            corpus=(chinese_file, letters),
             num_new_tokens=120,
             out=folder / "out",
             compare=(str(evil), f"{LONG_NAME}={extended_folder}", f"{LONG_NAME}2={tiny_model_folder}"),
@@ -161,6 +164,27 @@ def test_touching_a_token_shows_its_id(browser: Browser, page: Path):
         browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         browser.wait_for("!document.getElementById('hint').hidden")
         assert str(hint(browser)).startswith("id ")
+    finally:
+        browser.call("Emulation.setTouchEmulationEnabled", enabled=False)
+
+
+def test_touching_a_grey_line_of_the_size_curve_names_its_domain(browser: Browser, page: Path):
+    browser.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    try:
+        browser.show(page, width=400)
+        names = (
+            "[...document.querySelectorAll('.plot')[2].querySelectorAll('.annotation-text')].map(e => e.textContent)"
+        )
+        assert sorted(browser.run(names)) == ["letters", "story"]
+        line = "document.querySelectorAll('.plot')[2].querySelector('.scatterlayer .trace path.js-line')"
+        center(browser, line)
+        end = f"(() => {{ const l = {line}, p = l.getPointAtLength(l.getTotalLength()), m = l.getScreenCTM(); "
+        x, y = browser.run(end + "return [p.x * m.a + m.e, p.y * m.d + m.f]; })()")
+        browser.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x - 1, "y": y}])
+        browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        shown = "[...document.querySelectorAll('.hoverlayer .hovertext')].map(e => e.textContent).join()"
+        browser.wait_for(f"{shown} !== ''")
+        assert browser.run(shown).startswith("story, 120 new tokens")
     finally:
         browser.call("Emulation.setTouchEmulationEnabled", enabled=False)
 
