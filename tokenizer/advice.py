@@ -101,8 +101,8 @@ class Advice:
         sentences = [
             f"Recommended: {best.num_new_tokens:,} new tokens, {self.num_base_tokens + best.num_new_tokens:,} in all. "
             f"A character of Chinese then takes {best.tokens_per_char_overall:.3f} tokens instead of "
-            f"{self.base.tokens_per_char_overall:.3f}; training {self.shape.name} on it costs {training:.0%} of what "
-            f"it costs with the base, and generating it {inference:.0%}."
+            f"{self.base.tokens_per_char_overall:.3f}. Training {self.shape.name} on a character costs {training:.0%} "
+            f"of what it costs with the base's tokens, and generating one {inference:.0%}."
         ]
         if best.rare_share > MAX_RARE_SHARE:
             sentences.append(
@@ -119,7 +119,7 @@ class Advice:
             )
         else:
             excess = max(getattr(best, cost) / getattr(_least(self.sizes, cost), cost) for cost in _COSTS) - 1
-            sentences.append(f"No other size that was looked at saves more than {excess:.1%} of that.")
+            sentences.append(f"At no other size that was looked at is either cost more than {excess:.1%} lower.")
         if self.still_falling and self.by_cost is best:
             why = "which is all that this corpus holds" if self.exhausted else "the largest size that was looked at"
             sentences.append(f"Costs still fall at {self.sizes[-1].num_new_tokens:,}, {why}: more could be right.")

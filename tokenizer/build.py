@@ -49,7 +49,7 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     with kept_quarantine(draft) as quarantine:
         corpus = _count(config, draft, quarantine, segments)
     if config.corpus:
-        say(f"counted {corpus.num_distinct} distinct segments in {corpus.num_documents} documents")
+        say(f"read {corpus.num_documents:,} documents: {corpus.num_distinct:,} distinct segments of Chinese")
     most = len(spare.order) if spare is not None else None
     held_out = measure_base(base.forms(workers), corpus.held_out)
     vocabulary, advice = new_pieces(config, base, corpus, held_out, workers, most=most)
@@ -120,7 +120,7 @@ def _verify(config: ExtendConfig, base: Base, old: Forms, new: Forms, corpus: Co
         say(f"faults of the published merge: {verification.failures() or 'none'}")
         return verification
     verification.require_clean()
-    say(f"verified {verification.num_tokens_checked} tokens and {verification.num_texts} texts: no fault")
+    say(f"verified {verification.num_tokens_checked:,} tokens and {verification.num_texts:,} texts: no fault")
     return verification
 
 
@@ -165,7 +165,7 @@ def _fit_rows(
     foreign = [line for line in corpus.foreign_lines if any(char.isalpha() for char in line)]
     way = config.resolved_init
     if not texts:
-        say(f"no text to fit the new rows to: they stay as merge-tree started them, not {way}")
+        say(f"the new rows start by merge-tree instead of {way}: there is no text to fit them to")
         return False
     say(f"fitting the new rows to the corpus's text ({way})")
     try:
@@ -174,6 +174,6 @@ def _fit_rows(
     except InputError as error:
         if config.init != "auto":
             raise
-        say(f"the new rows stay as merge-tree started them, not {way}: {error}")
+        say(f"the new rows start by merge-tree instead of {way}: {error}")
         return False
     return True

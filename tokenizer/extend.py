@@ -169,11 +169,12 @@ def plan(config: ExtendConfig) -> list[str]:
     base = read_base(config.base, trust_remote_code=config.trust_remote_code)
     _check_init(config, base.config is not None)
     files = list_files(config.corpus)
-    text = f"{len(files)} files of {sum(f.stat().st_size for f in files)} bytes"
-    lines = [f"the base has {base.num_tokens} tokens; {_most(config)} are added"]
+    size = sum(f.stat().st_size for f in files)
+    text = f"{len(files):,} {'file' if len(files) == 1 else 'files'} of {size:,} bytes"
+    lines = [f"the base has {base.num_tokens:,} tokens; {_most(config)} are added"]
     if config.prune:
-        most = f"up to {config.num_new_tokens}" if config.num_new_tokens else "all"
-        lines.append(f"before that, {most} of its tokens that {text} never use are dropped")
+        most = f"up to {config.num_new_tokens:,}" if config.num_new_tokens else "all"
+        lines.append(f"before that, tokens that never occur in {text} are dropped: {most} that no other is made from")
     if config.spm is not None:
         read_donor(config.spm)
         lines.append(f"they are the pieces of {config.spm}" + (f", measured on {text}" if files else ""))
@@ -182,7 +183,7 @@ def plan(config: ExtendConfig) -> list[str]:
     if config.num_new_tokens == "auto":
         lines.append(f"what a size costs is reckoned for {advised_shape(base, config.advise_for).name}")
     if compared := read_compared(config.compare):
-        lines.append(f"the report compares with {', '.join(f'{t.name} ({t.num_tokens} tokens)' for t in compared)}")
+        lines.append(f"the report compares with {', '.join(f'{t.name} ({t.num_tokens:,} tokens)' for t in compared)}")
     if base.config is None:
         return [*lines, f"a tokenizer is written to {config.out}"]
     names = ", ".join(vocabulary_matrices(base))
@@ -200,10 +201,10 @@ def _most(config: ExtendConfig) -> str:
     from tokenizer.advice import MAX_ADVISED
 
     if config.num_new_tokens == "auto":
-        return f"as many as the advisor recommends, at most {MAX_ADVISED},"
+        return f"as many as the advisor recommends, at most {MAX_ADVISED:,},"
     if config.num_new_tokens is None and config.prune:
         return "none"
-    return f"up to {config.num_new_tokens}" if config.num_new_tokens else "all that fit"
+    return f"up to {config.num_new_tokens:,}" if config.num_new_tokens else "all that fit"
 
 
 def extend(config: ExtendConfig) -> Path:

@@ -47,9 +47,9 @@ def new_pieces(
         say(" ".join(advice.explanation()))
         return vocabulary.cut(advice.recommended.num_new_tokens), advice
     if wanted < config.num_new_tokens:
-        say(f"only {wanted:,} tokens could be dropped, so no more are swapped in than those")
+        say(f"only {wanted:,} tokens can be dropped, so at most {wanted:,} new ones take their places")
     elif found < config.num_new_tokens:
-        say(f"corpus and lexicon hold only {found:,} pieces worth adding of the {wanted:,} asked for")
+        say(f"{found:,} tokens are added of the {wanted:,} asked for: corpus and lexicon hold no more that would help")
     return vocabulary.cut(found), advice
 
 
@@ -92,5 +92,5 @@ def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) 
         workers=workers,
     )
     left = by_reason({reason: len(pieces) for reason, pieces in vocabulary.left_out.items()})
-    say(f"pieces: {len(vocabulary.pieces):,} merged, {left} left out")
+    say(f"merged {len(vocabulary.pieces):,} pieces; left out {left}")
     return vocabulary

@@ -123,7 +123,7 @@ def find_spare_tokens(base: Base, corpus: Sequence[Path], workers: int = 1) -> S
     order = droppable(unused, parts)
     if not order:
         raise InputError(f"the corpus uses every token of {base.path} that could be dropped; leave out --prune.")
-    say(f"{len(unused):,} tokens are never used; {len(order):,} of them are no part of a kept one")
+    say(f"{len(unused):,} tokens never occur in the corpus; {len(order):,} of them are no part of a token that stays")
     return SpareTokens(base, old, len(unused), order, use.texts)
 
 

@@ -111,7 +111,8 @@ def learn_vocabulary(
     choice = choose(
         _candidates(learned, weighted, corpus, lexicon, exponent), base.scores, base.next_score, num_new_tokens
     )
-    say(f"chose {len(choice.pieces)} of {len(learned.pieces)} pieces; the lexicon counts {choice.lexicon_share:g}")
+    weighed = f"; the lexicon counts {choice.lexicon_share:g} times as much as in learning" if lexicon else ""
+    say(f"chose {len(choice.pieces):,} of {len(learned.pieces):,} pieces learned{weighed}")
     index = dict(zip(learned.pieces, learned.tokens.tolist(), strict=True))
     tokens = np.array([index[piece] for piece in choice.pieces], np.int64)
     keys, lengths = learned.tok_hash[tokens], learned.tok_len[tokens].astype(np.int64)

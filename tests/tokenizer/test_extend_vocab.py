@@ -198,3 +198,16 @@ def test_plan_says_what_would_happen_and_writes_nothing(tiny_model_folder, chine
     assert "embed_tokens" in lines[-1]
     assert "lm_head" in lines[-1]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_plan_is_plain_english_with_readable_numbers(tiny_tokenizer_folder, chinese_file, english_file, tmp_path):
+    def planned(*corpus: Path) -> str:
+        base = tiny_tokenizer_folder / "tokenizer.model"
+        config = ExtendConfig(base=base, corpus=corpus, num_new_tokens=18_000, out=tmp_path / "out", prune=True)
+        return "\n".join(plan(config))
+
+    size = chinese_file.stat().st_size
+    assert f"learned from 1 file of {size:,} bytes" in planned(chinese_file)
+    both = planned(chinese_file, english_file)
+    assert f"learned from 2 files of {size + english_file.stat().st_size:,} bytes" in both
+    assert "up to 18,000 are added" in both
