@@ -87,6 +87,8 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         ratios = result.measure.overall.ratios()
         untrained = "; the new rows are untrained: continue with hanlm pretrain" if num_rows else ""
         say(f"{ratios['base']:.3f} -> {ratios['extended']:.3f} tokens per character of Chinese{untrained}")
+    elif pruned is not None:
+        say(f"{pruned.old.num_tokens:,} -> {base.num_tokens:,} tokens; the corpus's text is tokenized as before")
     draft.tokenizer_hash = tokenizer_hash(draft.folder)
     draft.record(counts={"documents_in": corpus.num_documents, "quarantined": result.quarantined})
 

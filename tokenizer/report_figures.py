@@ -48,7 +48,7 @@ def size_curve(found: Findings, measure: Measure, counted: Sequence[str]) -> tup
 
     figure = go.Figure()
     sizes = [point["num_new_tokens"] for point in measure.size_curve]
-    for domain in measure.domains:
+    for domain in measure.domains if len(measure.domains) > 1 else ():  # a single one is the overall line
         values = [point["tokens_per_char"][domain] for point in measure.size_curve]
         _line(figure, domain, sizes, values, {"color": "var(--c0)", "width": 1.2}, legend="one domain each")
     _name_outer_lines(figure, measure)

@@ -24,13 +24,19 @@ SAMPLES: Final = (
 )
 """Our own sentences, shown in the pieces of every tokenizer."""
 
+_ABOUT_LINES: Final = (
+    f" Thick: {figures.OVERALL}, the Chinese domains together. Grey: one domain each, whose name shows when you point "
+    "at its line or tap it."
+)
+
 
 def report_page(result: Result, found: Findings) -> Page:
     """Return the page."""
     changes = [f"{len(result.vocabulary.pieces):,} new tokens"]
     if result.pruned is not None:
         changes.append(f"{len(result.pruned.dropped):,} dropped")
-    page = Page("Vocabulary extension", f"{result.base.path.name}: {', '.join(changes)}")
+    title = "Vocabulary extension" if result.vocabulary.pieces else "Vocabulary pruning"
+    page = Page(title, f"{result.base.path.name}: {', '.join(changes)}")
     _summary(page, result)
     if found.warning:
         page.paragraph(found.warning)
@@ -43,7 +49,8 @@ def report_page(result: Result, found: Findings) -> Page:
         _pruned(page, result.pruned)
     _coverage(page, found)
     _samples(page, found.tokenizers)
-    add_new_tokens(page, result, found.usage)
+    if result.vocabulary.pieces:
+        add_new_tokens(page, result, found.usage)
     _verification(page, result.verification)
     return page
 
@@ -52,10 +59,10 @@ def _summary(page: Page, result: Result) -> None:
     found = len(result.vocabulary.pieces)
     size = f"{result.base.num_tokens + found:,} tokens in all"
     rows = f", {result.num_rows:,} rows" if result.num_rows else ""
-    cards = [Card(label="New tokens", value=f"{found:,}", note=f"{size}{rows}")]
+    cards = [Card(label="New tokens", value=f"{found:,}", note=f"{size}{rows}")] if found else []
     if result.pruned is not None:
-        before = f"of {result.pruned.old.num_tokens:,}"
-        cards.append(Card(label="Dropped tokens", value=f"{len(result.pruned.dropped):,}", note=before))
+        note = f"of {result.pruned.old.num_tokens:,}" + ("" if found else f": {size}{rows} stay")
+        cards.append(Card(label="Dropped tokens", value=f"{len(result.pruned.dropped):,}", note=note))
     if result.measure is not None and found:
         ratios = result.measure.overall.ratios()
         before, after = result.names
@@ -144,8 +151,8 @@ def _size_curve(page: Page, result: Result, measure: Measure, found: Findings) -
     page.figure(
         figure,
         "Tokens per character of held-out text against the number of new tokens; every point is a vocabulary of its "
-        f"own, from the same run. Thick: {figures.OVERALL}, the Chinese domains together. Grey: one domain each, whose "
-        "name shows when you point at its line or tap it."
+        "own, from the same run."
+        + (_ABOUT_LINES if len(measure.domains) > 1 else "")
         + (" Dotted: what the others need." if found.compared else ""),
         height=height,
     )

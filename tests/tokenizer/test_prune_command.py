@@ -30,6 +30,13 @@ def report_of(folder: Path) -> dict:
     return json.loads((folder / "vocab_report.json").read_text(encoding="utf-8"))
 
 
+def test_the_last_line_of_a_prune_tells_the_size(tiny_model_folder, few_words, tmp_path, capsys):
+    out = extend(ExtendConfig(base=tiny_model_folder, corpus=(few_words,), prune=True, out=tmp_path / "out"))
+    before, after = (len(load_tokenizer(folder)) for folder in (tiny_model_folder, out))
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"{before:,} -> {after:,} tokens; the corpus's text is tokenized as before"
+
+
 def test_logits_of_kept_tokens_are_the_bases_to_the_bit(tiny_model_folder, pruned):
     base, smaller = load_model(tiny_model_folder), load_model(pruned)
     kept = report_of(pruned)["pruned"]["kept_ids"]
@@ -61,7 +68,10 @@ def test_what_was_dropped_is_told(pruned):
     assert told["num_dropped"] == len(told["dropped"]) > 20
     assert told["num_tokens_before"] == len(told["kept_ids"]) + told["num_dropped"]
     assert report["num_new_tokens"] == 0
-    assert "Dropped tokens" in (pruned / "vocab_report.html").read_text(encoding="utf-8")
+    page = (pruned / "vocab_report.html").read_text(encoding="utf-8")
+    assert "Dropped tokens" in page
+    assert "<title>Vocabulary pruning</title>" in page
+    assert "New tokens" not in page
 
 
 def test_swapping_keeps_the_size_and_the_order_of_the_others(tiny_model_folder, few_words, chinese_file, tmp_path):

@@ -180,7 +180,7 @@ def test_the_size_curve_names_the_domains_that_end_highest_and_lowest(tiny_token
     assert len(last) == 3
     named = [note["text"] for note in curve["layout"]["annotations"]]
     assert named == [max(last, key=last.__getitem__), min(last, key=last.__getitem__)]
-    assert "tap it" in page
+    assert "or tap it" in page
     # A line of the default colour could not be seen on a dark page.
     (costs,) = (f for f in figures if "shapes" in f["layout"])
     assert {shape["line"]["color"] for shape in costs["layout"]["shapes"]} == {"var(--muted)"}
