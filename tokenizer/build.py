@@ -39,7 +39,7 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         vocabulary_matrices(base)
         if config.init in FITTED:
             require_memory(base, config.init)
-    if (num_original := num_base_tokens(base.path)) is not None:
+    if (num_original := _num_original(base)) is not None:
         say(f"{base.path} was extended before: it had {num_original:,} tokens then, and has {base.num_tokens:,} now")
     given, spare = base, find_spare_tokens(base, config.corpus, workers) if config.prune else None
     if spare is not None:
@@ -76,7 +76,7 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         advice=advice,
         num_requested=len(vocabulary.pieces) if config.num_new_tokens == "auto" else config.num_new_tokens,
         num_rows=num_rows,
-        num_original=num_base_tokens(base.path),
+        num_original=_num_original(base),
         quarantined=dict(quarantine.counts),
         pruned=pruned,
         compared=compared,
@@ -91,6 +91,12 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         say(f"{pruned.old.num_tokens:,} -> {base.num_tokens:,} tokens; the corpus's text is tokenized as before")
     draft.tokenizer_hash = tokenizer_hash(draft.folder)
     draft.record(counts={"documents_in": corpus.num_documents, "quarantined": result.quarantined})
+
+
+def _num_original(base: Base) -> int | None:
+    """Return how many tokens a base had before it was extended; None where it never was, though perhaps pruned."""
+    found = num_base_tokens(base.path)
+    return found if found is not None and found < base.num_tokens else None
 
 
 def _count(config: ExtendConfig, draft: Draft, quarantine: Quarantine, segments: Segments) -> CorpusCount:

@@ -37,6 +37,13 @@ def test_the_last_line_of_a_prune_tells_the_size(tiny_model_folder, few_words, t
     assert said == f"{before:,} -> {after:,} tokens; the corpus's text is tokenized as before"
 
 
+def test_a_base_that_was_only_pruned_is_not_called_extended(pruned, chinese_file, tmp_path, capsys):
+    out = extend(ExtendConfig(base=pruned, corpus=(chinese_file,), num_new_tokens=9, init="mean", out=tmp_path / "out"))
+    assert "extended before" not in capsys.readouterr().err
+    assert report_of(out)["num_original_tokens"] is None
+    assert report_of(out)["num_base_tokens"] == report_of(pruned)["num_base_tokens"]
+
+
 def test_logits_of_kept_tokens_are_the_bases_to_the_bit(tiny_model_folder, pruned):
     base, smaller = load_model(tiny_model_folder), load_model(pruned)
     kept = report_of(pruned)["pruned"]["kept_ids"]
