@@ -1,9 +1,11 @@
 """One extended tiny model a session: what extend-vocab writes, opened by the libraries that will read it."""
 
+import shutil
 from pathlib import Path
 
 import orjson
 import pytest
+from extending import LINE
 
 from tokenizer.extend import ExtendConfig, extend
 
@@ -28,3 +30,17 @@ def extended_folder(tiny_model_folder: Path, chinese_file: Path, tmp_path_factor
 def english_lines(english_file: Path) -> list[str]:
     """The English documents' texts."""
     return [orjson.loads(line)["text"] for line in english_file.read_bytes().splitlines()]
+
+
+@pytest.fixture
+def model_copy(tiny_model_folder: Path, tmp_path: Path) -> Path:
+    """The tiny base, to be changed."""
+    return Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> Path:
+    """One Chinese sentence, forty times."""
+    path = tmp_path / "text.txt"
+    path.write_text(f"{LINE}\n" * 40, encoding="utf-8")
+    return path

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from extending import report_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -102,7 +103,7 @@ def test_text_without_chinese_keeps_its_ids_and_all_text_comes_back(pair, text):
 
 def test_every_new_token_can_be_produced_and_is_chinese(pair):
     base, new, out = pair
-    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(out)
     assert report["num_new_tokens"] > 150
     assert len(new) == len(base) + report["num_new_tokens"]
     whole = 0
@@ -127,7 +128,7 @@ def test_special_tokens_keep_their_ids(pair):
 
 def test_the_size_curve_is_what_the_written_tokenizer_saves(pair):
     *_, out = pair
-    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(out)
     end = report["size_curve"][-1]["tokens_per_char"]
     assert end
     for domain, value in end.items():
@@ -225,7 +226,7 @@ def test_truncation_and_padding_in_the_file_are_no_part_of_the_tokenizer(tmp_pat
     changed(base, truncation=truncation, padding=padding | {"pad_to_multiple_of": None})
     assert read_base(base).forms().encode(["a long text, longer than eight tokens, surely", "x"]) == plain
     out = extend(ExtendConfig(base=base, corpus=(chinese_file,), num_new_tokens=50, out=tmp_path / "out"))
-    assert json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))["num_new_tokens"] == 50
+    assert report_of(out)["num_new_tokens"] == 50
 
 
 def test_a_normalizer_that_makes_chinese_of_other_characters_is_refused(tmp_path, english_lines):
@@ -246,6 +247,6 @@ def test_a_configuration_that_leaves_the_tie_to_its_class_is_understood(tmp_path
     # An id among the padding rows that the configuration names must not become a new token's.
     (base / "config.json").write_text(json.dumps(config | {"pad_token_id": size + 3}))
     out = extend(ExtendConfig(base=base, corpus=(chinese_file,), num_new_tokens=30, out=tmp_path / "out"))
-    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(out)
     assert report["num_base_tokens"] == size + 4
     assert AutoModelForCausalLM.from_pretrained(out).transformer.wte.weight.shape[0] == size + 34

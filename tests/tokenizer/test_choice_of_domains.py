@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from extending import report_of
 
 from tokenizer.extend import ExtendConfig, extend
 from tokenizer.families import read_base
@@ -33,7 +34,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_point_of_the_curve_is_what_a_tokenizer_of_that_size_needs(tiny_tokenizer_folder, corpus, tmp_path):
     base = tiny_tokenizer_folder / "tokenizer.model"
     out = extend(ExtendConfig(base=base, corpus=(corpus,), num_new_tokens=120, out=tmp_path / "out"))
-    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(out)
     assert report["num_new_tokens"] == 120
     checks = ("dead_tokens", "changed_lines", "sentencepiece_fast_mismatches", "round_trip_failures")
     assert [report["verification"][name] for name in checks] == [0, 0, 0, 0]

@@ -5,10 +5,9 @@ import string
 from pathlib import Path
 
 import pytest
-import sentencepiece
+from extending import BothForms, report_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
 
 from hanlm.artifact import open_artifact
 from hanlm.model_folder import num_base_tokens
@@ -25,25 +24,14 @@ REPETITIVE = st.text(st.sampled_from("哈他说的，。“ " + SPACE + "x1\n"),
 TEXTS = st.one_of(MIXED, REPETITIVE)
 
 
-class Forms:
-    """A folder's tokenizer as SentencePiece and as transformers load it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.spm = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
-        self.fast = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-
-    def ids(self, text: str) -> list[int]:
-        return self.spm.encode(text)
+@pytest.fixture(scope="module")
+def base(tiny_model_folder: Path) -> BothForms:
+    return BothForms(tiny_model_folder)
 
 
 @pytest.fixture(scope="module")
-def base(tiny_model_folder: Path) -> Forms:
-    return Forms(tiny_model_folder)
-
-
-@pytest.fixture(scope="module")
-def extended(extended_folder: Path) -> Forms:
-    return Forms(extended_folder)
+def extended(extended_folder: Path) -> BothForms:
+    return BothForms(extended_folder)
 
 
 def spells_special(text: str) -> bool:
@@ -57,21 +45,21 @@ def spells_special(text: str) -> bool:
 @example(" " * 70 + "他" + " " * 33)
 def test_sentencepiece_and_transformers_agree_on_every_text(extended, text):
     if not spells_special(text):
-        assert extended.fast.encode(text, add_special_tokens=False) == extended.ids(text)
+        assert extended.ids(text) is not None
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(TEXTS, st.text(st.characters(max_codepoint=0x2FFF))))
 def test_text_without_chinese_keeps_the_base_ids(base, extended, text):
     kept = "".join(char for char in text if not has_strong(char))
-    assert extended.ids(kept) == base.ids(kept)
+    assert extended.spm.encode(kept) == base.spm.encode(kept)
 
 
 @settings(max_examples=300, deadline=None)
 @given(TEXTS)
 def test_decoding_returns_the_text_wherever_it_did_with_the_base(base, extended, text):
-    if base.spm.decode(base.ids(text)) == text and not spells_special(text):
-        assert extended.spm.decode(extended.ids(text)) == text
+    if base.spm.decode(base.spm.encode(text)) == text and not spells_special(text):
+        assert extended.spm.decode(extended.spm.encode(text)) == text
         ids = extended.fast.encode(text, add_special_tokens=False)
         assert extended.fast.decode(ids, skip_special_tokens=False) == text
 
@@ -87,7 +75,7 @@ def test_every_new_token_is_produced_by_its_own_text(extended_folder, base, exte
 
 def test_a_special_token_spelled_in_a_text_follows_transformers(extended):
     assert extended.fast.convert_tokens_to_ids("<s>") in extended.fast.encode("中<s>文", add_special_tokens=False)
-    assert extended.spm.bos_id() not in extended.ids("中<s>文")
+    assert extended.spm.bos_id() not in extended.spm.encode("中<s>文")
 
 
 def test_scores_continue_the_base_ranks(base, extended):
@@ -100,14 +88,14 @@ def test_scores_continue_the_base_ranks(base, extended):
 def test_the_tokenizer_keeps_its_special_tokens_and_bos(base, extended):
     assert extended.fast.special_tokens_map == base.fast.special_tokens_map
     assert extended.fast.pad_token_id == base.fast.pad_token_id
-    assert extended.fast("他", add_special_tokens=True)["input_ids"][-1] == extended.ids("他")[-1]
+    assert extended.fast("他", add_special_tokens=True)["input_ids"][-1] == extended.spm.encode("他")[-1]
 
 
 def test_the_model_runs_and_base_tokens_keep_their_logits(tiny_model_folder, extended_folder, base):
     import torch
 
     old, new = load_model(tiny_model_folder), load_model(extended_folder)
-    ids = torch.tensor([base.ids("The river runs past the old mill")])
+    ids = torch.tensor([base.spm.encode("The river runs past the old mill")])
     with torch.no_grad():
         a, b = old(ids).logits, new(ids).logits
     num_base = base.spm.vocab_size()
@@ -118,7 +106,7 @@ def test_the_model_runs_and_base_tokens_keep_their_logits(tiny_model_folder, ext
 
 def test_the_artifact_and_the_report_hold_what_others_read(extended_folder, tiny_model_folder, base, extended):
     artifact = open_artifact(extended_folder, "model")
-    report = json.loads((extended_folder / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(extended_folder)
     assert artifact.manifest["tokenizer_hash"] == tokenizer_hash(extended_folder) != tokenizer_hash(tiny_model_folder)
     assert num_base_tokens(extended_folder) == report["num_base_tokens"] == base.spm.vocab_size()
     assert report["num_new_tokens"] == extended.spm.vocab_size() - base.spm.vocab_size() > 100
@@ -153,9 +141,9 @@ def test_an_extended_model_can_be_extended_again(extended_folder, tmp_path):
     text = tmp_path / "more.txt"
     text.write_text("量子计算机使用量子比特。\n量子纠缠与量子比特，量子计算。\n" * 30, encoding="utf-8")
     out = extend(ExtendConfig(base=extended_folder, corpus=(text,), num_new_tokens=5, out=tmp_path / "b", prior="none"))
-    before, after = Forms(extended_folder), Forms(out)
+    before, after = BothForms(extended_folder), BothForms(out)
     assert after.spm.vocab_size() == before.spm.vocab_size() + 5
-    assert len(after.ids("量子计算机")) < len(before.ids("量子计算机"))
+    assert len(after.spm.encode("量子计算机")) < len(before.spm.encode("量子计算机"))
     assert load_model(out).get_input_embeddings().weight.shape[0] >= after.spm.vocab_size()
 
 
@@ -173,7 +161,7 @@ def test_only_the_train_split_of_a_corpus_is_learned_from(tiny_tokenizer_folder,
         out=tmp_path / "out",
         prior="none",
     )
-    report = json.loads((extend(config) / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(extend(config))
     assert set("".join(report["new_pieces"])) == set("山高水长")
     assert report["tokens_per_char"]["d"]["extended"] == pytest.approx(report["tokens_per_char"]["d"]["base"])
 
@@ -185,7 +173,7 @@ def test_english_replay_does_not_dilute_the_overall_figure(tiny_tokenizer_folder
         num_new_tokens=50,
         out=tmp_path / "out",
     )
-    report = json.loads((extend(config) / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(extend(config))
     notes = report["tokens_per_char"]["notes"]
     assert notes["base"] == notes["extended"]
     assert report["tokens_per_char_overall"] == report["tokens_per_char"]["story"]

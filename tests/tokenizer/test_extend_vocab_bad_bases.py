@@ -1,31 +1,17 @@
 """Bases whose files contradict each other, and bases that were extended before: refused by name, or told about."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from extending import extended, report_of
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from hanlm.cli import main
-from tokenizer.extend import ExtendConfig, extend
-
-LINE = "他打开信，读了两遍，又默默地放回抽屉里，什么也没有说。"
-
-
-@pytest.fixture
-def text_file(tmp_path: Path) -> Path:
-    path = tmp_path / "text.txt"
-    path.write_text(f"{LINE}\n" * 40, encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def base(tiny_model_folder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
+from tokenizer.proto import parse_proto
 
 
 def change(path: Path, edit: Callable[[dict], object]) -> None:
@@ -83,34 +69,34 @@ CONFLICTS = {
 
 @pytest.mark.fault(20)
 @pytest.mark.parametrize("name", CONFLICTS)
-def test_special_tokens_that_contradict_each_other_are_refused_by_name(base, text_file, capsys, name):
+def test_special_tokens_that_contradict_each_other_are_refused_by_name(model_copy, text_file, capsys, name):
     file, edit, words = CONFLICTS[name]
-    change(base / file, edit)
-    said = refusal(base, text_file, capsys)
+    change(model_copy / file, edit)
+    said = refusal(model_copy, text_file, capsys)
     assert words in said
     assert "expected" in said
     assert file in said
 
 
-def test_a_special_token_without_an_id_is_refused(base, text_file, capsys):
+def test_a_special_token_without_an_id_is_refused(model_copy, text_file, capsys):
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        change(base / name, lambda d: d.update(pad_token={"content": "<nopad>"}))
-    assert "pad_token is '<nopad>', which has no id" in refusal(base, text_file, capsys)
+        change(model_copy / name, lambda d: d.update(pad_token={"content": "<nopad>"}))
+    assert "pad_token is '<nopad>', which has no id" in refusal(model_copy, text_file, capsys)
 
 
-def test_a_token_beyond_the_models_rows_is_refused(base, text_file, capsys):
-    size = json.loads((base / "config.json").read_text())["vocab_size"]
-    change(base / "added_tokens.json", lambda d: d.update({"<chat>": size}))
-    assert f"{size + 1} tokens but the model only {size} rows" in refusal(base, text_file, capsys)
+def test_a_token_beyond_the_models_rows_is_refused(model_copy, text_file, capsys):
+    size = json.loads((model_copy / "config.json").read_text())["vocab_size"]
+    change(model_copy / "added_tokens.json", lambda d: d.update({"<chat>": size}))
+    assert f"{size + 1} tokens but the model only {size} rows" in refusal(model_copy, text_file, capsys)
 
 
 @pytest.mark.parametrize("special", [True, False])
-def test_a_chinese_word_that_was_added_as_a_token_is_kept_and_never_learned_again(base, tmp_path, special):
-    token = add(base, "中国", special=special)
+def test_a_chinese_word_that_was_added_as_a_token_is_kept_and_never_learned_again(model_copy, tmp_path, special):
+    token = add(model_copy, "中国", special=special)
     corpus = tmp_path / "text.txt"
     corpus.write_text("我在中国。他说中国好。\n" * 60, encoding="utf-8")
-    out = extend(ExtendConfig(base=base, corpus=(corpus,), num_new_tokens=40, out=tmp_path / "out", prior="jieba"))
-    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    out = extended(model_copy, corpus, tmp_path / "out", num_new_tokens=40, prior="jieba")
+    report = report_of(out)
     assert "我" in "".join(report["new_pieces"])
     assert not any("中国" in piece for piece in report["new_pieces"])
     tokenizer = AutoTokenizer.from_pretrained(str(out), local_files_only=True)
@@ -121,9 +107,9 @@ def test_a_chinese_word_that_was_added_as_a_token_is_kept_and_never_learned_agai
 def test_a_base_that_was_extended_before_is_told_about(extended_folder, tiny_model_folder, tmp_path, capsys):
     text = tmp_path / "more.txt"
     text.write_text("量子计算机使用量子比特。\n量子纠缠与量子比特，量子计算。\n" * 30, encoding="utf-8")
-    out = extend(ExtendConfig(base=extended_folder, corpus=(text,), num_new_tokens=5, out=tmp_path / "b", prior="none"))
-    first = json.loads((extended_folder / "vocab_report.json").read_text(encoding="utf-8"))
-    second = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    out = extended(extended_folder, text, tmp_path / "b", num_new_tokens=5)
+    first = report_of(extended_folder)
+    second = report_of(out)
     assert first["num_original_tokens"] is None
     assert second["num_original_tokens"] == first["num_base_tokens"]
     assert second["num_base_tokens"] == first["num_base_tokens"] + first["num_new_tokens"]
@@ -133,10 +119,8 @@ def test_a_base_that_was_extended_before_is_told_about(extended_folder, tiny_mod
         assert f"{first['num_base_tokens']:,} tokens" in said
 
 
-def test_a_base_that_a_published_merge_extended_is_refused_before_the_long_part(tmp_path, base, text_file, capsys):
-    from tokenizer.proto import parse_proto
-
-    proto = parse_proto((base / "tokenizer.model").read_bytes())
+def test_a_base_that_a_published_merge_extended_is_refused_at_once(model_copy, text_file, tmp_path, capsys):
+    proto = parse_proto((model_copy / "tokenizer.model").read_bytes())
     for piece in ("中国", "他说", "信", "读了"):
         proto.pieces.add(piece=piece, score=0.0)
     merged = tmp_path / "merged.model"
@@ -145,15 +129,15 @@ def test_a_base_that_a_published_merge_extended_is_refused_before_the_long_part(
 
 
 @pytest.mark.fault(17)
-def test_a_corpus_of_one_huge_line_says_what_became_of_it(base, tmp_path, capsys):
+def test_a_corpus_of_one_huge_line_says_what_became_of_it(model_copy, tmp_path, capsys):
     corpus = tmp_path / "huge.txt"
     corpus.write_text("中国人民" * 8_500_000, encoding="utf-8")
-    assert "too_long: 1" in refusal(base, corpus, capsys)
+    assert "too_long: 1" in refusal(model_copy, corpus, capsys)
 
 
 @pytest.mark.fault(16)
 @pytest.mark.parametrize("text", ["\ue000\ue001 😀👩\u200d👩\n", "\0\0\0\n", "ひらがな 한국어\n"])
-def test_signs_that_are_not_chinese_are_nothing_to_learn_from(base, tmp_path, capsys, text):
+def test_signs_that_are_not_chinese_are_nothing_to_learn_from(model_copy, tmp_path, capsys, text):
     corpus = tmp_path / "signs.txt"
     corpus.write_text(text * 50, encoding="utf-8")
-    assert "no Chinese" in refusal(base, corpus, capsys)
+    assert "no Chinese" in refusal(model_copy, corpus, capsys)

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
+from extending import LINE, report_of
 
 from hanlm.cli import main
 from hanlm.errors import ArtifactError, ConfigError, HanLMError, InputError
 from tokenizer.extend import ExtendConfig, extend
 from tokenizer.verify import Verification, VerificationError
-
-LINE = "他打开信，读了两遍，又默默地放回抽屉里，什么也没有说。"
 
 
 def config_for(base: Path, corpus: Path, tmp_path: Path, **changes: object) -> ExtendConfig:
@@ -32,24 +31,12 @@ def refused(config: ExtendConfig, kind: type[HanLMError], *words: str) -> None:
     assert not (config.out.parent / "out.work" / "result").exists()
 
 
-@pytest.fixture
-def text_file(tmp_path: Path) -> Path:
-    path = tmp_path / "text.txt"
-    path.write_text(f"{LINE}\n" * 40, encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def model_copy(tiny_model_folder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
-
-
 @pytest.mark.fault(13)
 def test_an_invalid_line_is_quarantined_and_its_neighbours_are_learned_from(tiny_tokenizer_folder, tmp_path):
     corpus = tmp_path / "text.txt"
     corpus.write_bytes(LINE.encode() + b"\n\xff\xfe\n" + f"{LINE}\n".encode() * 40)
     out = extend(config_for(tiny_tokenizer_folder / "tokenizer.model", corpus, tmp_path))
-    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(out)
     assert report["quarantined"] == {"invalid_utf8": 1}
     assert report["num_documents"] == 41
     assert json.loads((out / "quarantine.jsonl").read_text(encoding="utf-8"))["line"] == 2
@@ -105,7 +92,7 @@ def test_nul_and_private_characters_pass_and_surrogates_and_huge_lines_are_quara
         file.write('{"text": "' + "中" * 34_000_000 + '"}\n')
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     out = extend(config_for(tiny_tokenizer_folder / "tokenizer.model", corpus, tmp_path))
-    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(out)
     assert report["quarantined"] == {"lone_surrogate": 1, "too_long": 1}
     assert not any("\0" in piece or "\ue000" in piece for piece in report["new_pieces"])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # KiB: the line alone is 102 MB
@@ -115,7 +102,7 @@ def test_a_budget_larger_than_the_corpus_adds_what_there_is_and_says_so(
     tiny_tokenizer_folder, text_file, tmp_path, capsys
 ):
     out = extend(config_for(tiny_tokenizer_folder / "tokenizer.model", text_file, tmp_path, num_new_tokens=5000))
-    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(out)
     assert 10 < report["num_new_tokens"] < report["num_requested_tokens"] == 5000
     assert "of the 5,000 asked for" in capsys.readouterr().err
     assert "asked for" in (out / "vocab_report.html").read_text(encoding="utf-8")

@@ -1,35 +1,18 @@
 """New rows of the embedding and output matrices: their parents, every dtype, tied, sharded, padded."""
 
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from extending import extended, report_of, tensors
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hanlm.models import load_model
-from tokenizer.extend import ExtendConfig, extend
 from tokenizer.families import read_base
 from tokenizer.merging import last_parts
 from tokenizer.safetensor_files import MoreRows, StoredRows, with_rows
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "text.txt"
-    path.write_text("他打开信，读了两遍，什么也没有说。\n酒店的房间很干净。\n" * 30, encoding="utf-8")
-    return path
-
-
-def extended(base: Path, corpus: Path, out: Path, **options: object) -> Path:
-    return extend(ExtendConfig(base=base, corpus=(corpus,), num_new_tokens=30, out=out, prior="none", **options))
-
-
-def matrices(folder: Path) -> dict[str, torch.Tensor]:
-    return {k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()}
 
 
 def test_the_last_merge_gives_the_parents():
@@ -41,12 +24,12 @@ def test_the_last_merge_gives_the_parents():
 def test_rows_are_means_of_their_parents_down_to_the_base(tiny_model_folder, extended_folder):
     base, new = read_base(tiny_model_folder), read_base(extended_folder)
     parents = new.forms().merge_parents(base.num_tokens)
-    rows = matrices(extended_folder)["model.embed_tokens.weight"].numpy()
+    rows = tensors(extended_folder)["model.embed_tokens.weight"].numpy()
     compound = [(i, ids) for i, ids in enumerate(parents, base.num_tokens) if len(ids) == 2]
     assert len(compound) > 30
     for i, ids in compound:
         np.testing.assert_allclose(rows[i], rows[ids].mean(axis=0), atol=1e-6)
-    old = matrices(tiny_model_folder)["model.embed_tokens.weight"].numpy()
+    old = tensors(tiny_model_folder)["model.embed_tokens.weight"].numpy()
     np.testing.assert_array_equal(rows[: base.num_tokens], old)
 
 
@@ -65,40 +48,38 @@ def test_rows_are_read_and_written_in_every_dtype(tmp_path, dtype):
     assert torch.equal(got["y"], tensors["y"])
 
 
-def test_a_tied_model_stays_tied(tiny_model_folder, corpus, tmp_path):
-    base = Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
-    model = AutoModelForCausalLM.from_pretrained(base)
+def test_a_tied_model_stays_tied(model_copy, text_file, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(model_copy)
     model.config.tie_word_embeddings = True
     model.tie_weights()
-    (base / "model.safetensors").unlink()
-    model.save_pretrained(base)
-    out = extended(base, corpus, tmp_path / "out")
-    assert "lm_head.weight" not in matrices(out)
+    (model_copy / "model.safetensors").unlink()
+    model.save_pretrained(model_copy)
+    out = extended(model_copy, text_file, tmp_path / "out")
+    assert "lm_head.weight" not in tensors(out)
     loaded = load_model(out)
     assert loaded.get_output_embeddings().weight is loaded.get_input_embeddings().weight
     assert loaded.get_input_embeddings().weight.shape[0] == len(AutoTokenizer.from_pretrained(out))
 
 
-def test_a_sharded_bf16_model_stays_sharded_and_bf16(tiny_model_folder, corpus, tmp_path):
-    base = Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
-    (base / "model.safetensors").unlink()
-    model.save_pretrained(base, max_shard_size="40KB")
-    shards = sorted(p.name for p in base.glob("*.safetensors"))
+def test_a_sharded_bf16_model_stays_sharded_and_bf16(model_copy, text_file, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(model_copy, dtype=torch.bfloat16)
+    (model_copy / "model.safetensors").unlink()
+    model.save_pretrained(model_copy, max_shard_size="40KB")
+    shards = sorted(p.name for p in model_copy.glob("*.safetensors"))
     assert len(shards) > 1
-    out = extended(base, corpus, tmp_path / "out")
+    out = extended(model_copy, text_file, tmp_path / "out")
     assert sorted(p.name for p in out.glob("*.safetensors")) == shards
     index = json.loads((out / "model.safetensors.index.json").read_text())
-    tensors = matrices(out)
-    assert index["metadata"]["total_size"] == sum(t.numel() * t.element_size() for t in tensors.values())
-    assert {t.dtype for t in tensors.values()} == {torch.bfloat16}
-    for name, old in matrices(base).items():
-        assert torch.equal(tensors[name][: len(old)], old)
+    stored = tensors(out)
+    assert index["metadata"]["total_size"] == sum(t.numel() * t.element_size() for t in stored.values())
+    assert {t.dtype for t in stored.values()} == {torch.bfloat16}
+    for name, old in tensors(model_copy).items():
+        assert torch.equal(stored[name][: len(old)], old)
     assert load_model(out).dtype == torch.bfloat16
 
 
-def test_padding_rows_belong_to_no_token_and_take_next_to_no_probability(tiny_model_folder, corpus, tmp_path):
-    out = extended(tiny_model_folder, corpus, tmp_path / "out", pad_to_multiple=512)
+def test_padding_rows_belong_to_no_token_and_take_next_to_no_probability(tiny_model_folder, text_file, tmp_path):
+    out = extended(tiny_model_folder, text_file, tmp_path / "out", pad_to_multiple=512)
     tokenizer = AutoTokenizer.from_pretrained(out)
     config = json.loads((out / "config.json").read_text())
     assert config["vocab_size"] == 512 > len(tokenizer)
@@ -109,23 +90,22 @@ def test_padding_rows_belong_to_no_token_and_take_next_to_no_probability(tiny_mo
     assert share.max() < 1.1 * (512 - len(tokenizer)) / 512
 
 
-def test_added_tokens_of_the_base_keep_their_ids_and_new_tokens_follow(tiny_model_folder, corpus, tmp_path):
-    base = Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
-    tokenizer = AutoTokenizer.from_pretrained(base)
+def test_added_tokens_of_the_base_keep_their_ids_and_new_tokens_follow(model_copy, text_file, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(model_copy)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|end|>"]})
-    model = AutoModelForCausalLM.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(model_copy)
     model.resize_token_embeddings(len(tokenizer))
-    files = {name: (base / name).read_bytes() for name in ("tokenizer.model",)}
-    model.save_pretrained(base)
-    tokenizer.save_pretrained(base)
-    (base / "tokenizer.model").write_bytes(files["tokenizer.model"])
-    out = extended(base, corpus, tmp_path / "out")
+    files = {name: (model_copy / name).read_bytes() for name in ("tokenizer.model",)}
+    model.save_pretrained(model_copy)
+    tokenizer.save_pretrained(model_copy)
+    (model_copy / "tokenizer.model").write_bytes(files["tokenizer.model"])
+    out = extended(model_copy, text_file, tmp_path / "out")
     new = AutoTokenizer.from_pretrained(out)
     for token in ("<|user|>", "<|end|>"):
         assert new.convert_tokens_to_ids(token) == tokenizer.convert_tokens_to_ids(token)
         assert new.encode(f"a{token}b", add_special_tokens=False).count(new.convert_tokens_to_ids(token)) == 1
-    report = json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(out)
     assert report["num_base_tokens"] == len(tokenizer)
     assert len(new) == len(tokenizer) + report["num_new_tokens"]
-    rows, old = matrices(out)["model.embed_tokens.weight"], matrices(base)["model.embed_tokens.weight"]
+    rows, old = tensors(out)["model.embed_tokens.weight"], tensors(model_copy)["model.embed_tokens.weight"]
     assert torch.equal(rows[: len(old)], old)

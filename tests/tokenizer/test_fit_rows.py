@@ -2,14 +2,15 @@
 
 import copy
 import json
-import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import extending
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from extending import tensors
 from transformers import AutoModelForCausalLM
 
 from hanlm.bits import IGNORE, token_nll
@@ -18,20 +19,13 @@ from hanlm.models import load_model
 from hanlm.tokenizing import document_ids, load_tokenizer
 from tokenizer.calibrate import calibrate, pad_right
 from tokenizer.distill import loss, spell
-from tokenizer.extend import FITTED, ExtendConfig, extend
+from tokenizer.extend import FITTED, ExtendConfig
 from tokenizer.families import read_base
 from tokenizer.fit_rows import ROW_TOKENS, cut
 
+extended = partial(extending.extended, num_new_tokens=200)
 ENGLISH = ["The river runs past the old mill and the children walk to school.", "Numbers such as 3 and 14 stand there."]
 DEMO_BASE = Path(__file__).parents[2] / "recipes" / "demo" / "base"
-
-
-def extended(base: Path, corpus: Path, out: Path, **options: object) -> Path:
-    return extend(ExtendConfig(base=base, corpus=(corpus,), num_new_tokens=200, out=out, prior="none", **options))
-
-
-def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    return {k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()}
 
 
 def some_texts(path: Path) -> list[str]:
@@ -49,17 +43,16 @@ def nats(folder: Path, texts: list[str]) -> float:
 
 @pytest.mark.parametrize("init", FITTED)
 @pytest.mark.parametrize("tied", [False, True])
-def test_only_new_rows_are_fitted(tiny_model_folder, chinese_file, tmp_path, init, tied):
-    base = Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+def test_only_new_rows_are_fitted(model_copy, chinese_file, tmp_path, init, tied):
+    model = AutoModelForCausalLM.from_pretrained(model_copy, dtype=torch.bfloat16)
     model.config.tie_word_embeddings = tied
     model.tie_weights()
-    (base / "model.safetensors").unlink()
-    model.save_pretrained(base, max_shard_size="40KB")
-    started = extended(base, chinese_file, tmp_path / "started", init="merge-tree")
-    fitted = extended(base, chinese_file, tmp_path / "fitted", init=init, init_steps=3, pad_to_multiple=64)
+    (model_copy / "model.safetensors").unlink()
+    model.save_pretrained(model_copy, max_shard_size="40KB")
+    started = extended(model_copy, chinese_file, tmp_path / "started", init="merge-tree")
+    fitted = extended(model_copy, chinese_file, tmp_path / "fitted", init=init, init_steps=3, pad_to_multiple=64)
     before, after = tensors(started), tensors(fitted)
-    num_base = read_base(base).num_tokens
+    num_base = read_base(model_copy).num_tokens
     assert before.keys() == after.keys()
     assert ("lm_head.weight" in after) is not tied
     changed = {name for name in after if not torch.equal(after[name][: len(before[name])], before[name])}
@@ -71,7 +64,7 @@ def test_only_new_rows_are_fitted(tiny_model_folder, chinese_file, tmp_path, ini
         padding = after[name][len(before[name]) :]
         assert len(padding) > 0
         assert torch.equal(padding, padding[:1].expand_as(padding))
-    again = extended(base, chinese_file, tmp_path / "again", init=init, init_steps=3, pad_to_multiple=64)
+    again = extended(model_copy, chinese_file, tmp_path / "again", init=init, init_steps=3, pad_to_multiple=64)
     assert all(torch.equal(tensor, after[name]) for name, tensor in tensors(again).items())
 
 

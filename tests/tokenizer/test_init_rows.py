@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from extending import extended, tensors
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -22,21 +23,6 @@ from tokenizer.safetensor_files import StoredRows, overwrite_rows
 
 STARTS = ["random", "mean", "sub-token-mean", "convex-hull", "merge-tree"]
 EMBEDDING = "model.embed_tokens.weight"
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "text.txt"
-    path.write_text("他打开信，读了两遍，什么也没有说。\n酒店的房间很干净。\n" * 30, encoding="utf-8")
-    return path
-
-
-def extended(base: Path, corpus: Path, out: Path, **options: object) -> Path:
-    return extend(ExtendConfig(base=base, corpus=(corpus,), num_new_tokens=30, out=out, prior="none", **options))
-
-
-def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    return {k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()}
 
 
 @st.composite
@@ -129,14 +115,14 @@ def test_memory_is_bounded_by_blocks_and_not_by_the_matrix(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_a_sharded_untied_bf16_model_gets_the_rows_of_the_whole_one(tiny_model_folder, corpus, tmp_path, start):
+def test_a_sharded_untied_bf16_model_gets_the_rows_of_the_whole_one(tiny_model_folder, text_file, tmp_path, start):
     folders = []
     for name, size in (("whole", "1GB"), ("sharded", "40KB")):
         folder = Path(shutil.copytree(tiny_model_folder, tmp_path / name))
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
         (folder / "model.safetensors").unlink()
         model.save_pretrained(folder, max_shard_size=size)
-        folders.append(extended(folder, corpus, tmp_path / f"{name}-out", init=start, pad_to_multiple=64))
+        folders.append(extended(folder, text_file, tmp_path / f"{name}-out", init=start, pad_to_multiple=64))
     whole, sharded = map(tensors, folders)
     assert len(list(folders[1].glob("*.safetensors"))) > 1
     assert whole.keys() == sharded.keys()
@@ -167,8 +153,8 @@ def test_rows_are_overwritten_in_place(tmp_path, dtype):
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
-def test_the_way_is_named_in_the_manifest(tiny_model_folder, corpus, tmp_path):
-    out = extended(tiny_model_folder, corpus, tmp_path / "out", init="mean")
+def test_the_way_is_named_in_the_manifest(tiny_model_folder, text_file, tmp_path):
+    out = extended(tiny_model_folder, text_file, tmp_path / "out", init="mean")
     assert json.loads((out / "manifest.json").read_text(encoding="utf-8"))["config"]["init"] == "mean"
 
 

@@ -1,12 +1,12 @@
 """``extend-vocab --method merge-spm``: the published merge id by id, and the same merge without its faults."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sentencepiece
+from extending import report_of
 from sentencepiece import sentencepiece_model_pb2
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -69,10 +69,6 @@ def published_merge(base: Path, donor: Path) -> list[tuple[str, float]]:
     old = pieces_of(base)
     known = {piece for piece, _ in old}
     return old + [(piece, 0.0) for piece, _ in pieces_of(donor) if piece not in known]
-
-
-def report_of(out: Path) -> dict[str, Any]:
-    return json.loads((out / "vocab_report.json").read_text(encoding="utf-8"))
 
 
 def config(base: Path, out: Path, **options: Any) -> ExtendConfig:

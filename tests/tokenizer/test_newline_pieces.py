@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-import sentencepiece
+from extending import BothForms
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
 
 from tokenizer.extend import ExtendConfig, extend
 from tokenizer.pieces import NEWLINE, segments
@@ -20,25 +19,14 @@ NEWLINES = st.lists(
 ).map("".join)
 
 
-class Forms:
-    """Both forms of one tokenizer."""
-
-    def __init__(self, folder: Path) -> None:
-        self.spm = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
-        self.fast = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        self.pieces = [self.spm.id_to_piece(i) for i in range(self.spm.vocab_size())]
-
-    def check(self, text: str) -> None:
-        ids = self.spm.encode(text)
-        assert self.fast.encode(text, add_special_tokens=False) == ids
-        assert self.spm.decode(ids) == text
-        assert self.fast.decode(ids) == text
+def check(forms: BothForms, text: str) -> None:
+    assert forms.decoded(forms.ids(text)) == {text}
 
 
-def extended(model: Path, folder: Path) -> Forms:
+def extended(model: Path, folder: Path) -> BothForms:
     corpus = folder / "lines.jsonl"
     corpus.write_text((json.dumps({"text": LINES}) + "\n") * 20, encoding="utf-8")
-    return Forms(extend(ExtendConfig(base=model, corpus=(corpus,), num_new_tokens=90, out=folder / "out")))
+    return BothForms(extend(ExtendConfig(base=model, corpus=(corpus,), num_new_tokens=90, out=folder / "out")))
 
 
 def with_pieces(model: Path, folder: Path, pieces: list[str], kind: int) -> Path:
@@ -53,7 +41,7 @@ def with_pieces(model: Path, folder: Path, pieces: list[str], kind: int) -> Path
 
 
 @pytest.fixture(scope="module")
-def llama_like(tiny_tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Forms:
+def llama_like(tiny_tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BothForms:
     return extended(tiny_tokenizer_folder / "tokenizer.model", tmp_path_factory.mktemp("newline"))
 
 
@@ -63,7 +51,7 @@ def test_a_line_end_after_chinese_joins_it_and_reaches_no_further():
     assert all(NEWLINE not in segment for segment in segments(text, "han+punct"))
 
 
-def test_pieces_hold_line_ends_and_one_line_end_more_costs_nothing(llama_like: Forms):
+def test_pieces_hold_line_ends_and_one_line_end_more_costs_nothing(llama_like: BothForms):
     assert "。\n" in llama_like.pieces
     assert len(llama_like.spm.encode("他说。\n")) == len(llama_like.spm.encode("他说。"))
     assert NEWLINE not in llama_like.pieces
@@ -75,11 +63,11 @@ def test_pieces_hold_line_ends_and_one_line_end_more_costs_nothing(llama_like: F
 @example("。\n<0x0A>\n。\n\n\n")
 @example("。\r\n他")
 @example("\n。\n")
-def test_both_forms_agree_on_line_ends_and_give_the_text_back(llama_like: Forms, text: str):
-    llama_like.check(text)
+def test_both_forms_agree_on_line_ends_and_give_the_text_back(llama_like: BothForms, text: str):
+    check(llama_like, text)
 
 
-def test_a_token_alone_decodes_to_its_text_as_streaming_does(llama_like: Forms):
+def test_a_token_alone_decodes_to_its_text_as_streaming_does(llama_like: BothForms):
     ends = [i for i, piece in enumerate(llama_like.pieces) if NEWLINE in piece]
     assert ends
     for i in ends:
@@ -94,14 +82,14 @@ def test_a_base_with_a_newline_of_its_own_spells_it_so(tiny_tokenizer_folder: Pa
     assert "。\n" in forms.pieces
     assert forms.fast.convert_tokens_to_ids("。\n") == forms.pieces.index("。\n")
     for text in (LINES, "。\n\n\n他<0x0A>\n", "x\n\n。\n"):
-        forms.check(text)
+        check(forms, text)
 
 
 def test_a_newline_that_the_base_cuts_out_of_the_text_joins_nothing(tiny_tokenizer_folder: Path, tmp_path: Path):
     model = with_pieces(tiny_tokenizer_folder / "tokenizer.model", tmp_path, ["\n"], USER_DEFINED)
     forms = extended(model, tmp_path)
     assert [piece for piece in forms.pieces if NEWLINE in piece] == ["\n"]
-    forms.check("他说。\n“你也读读吧。”\n")
+    check(forms, "他说。\n“你也读读吧。”\n")
 
 
 def test_a_report_shows_the_line_end_of_a_fast_vocabulary_too():

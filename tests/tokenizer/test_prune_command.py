@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from extending import report_of
 
 from hanlm.errors import ConfigError, InputError
 from hanlm.models import load_model
@@ -24,10 +25,6 @@ def few_words(tmp_path_factory) -> Path:
 def pruned(tiny_model_folder, few_words, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("pruned") / "model"
     return extend(ExtendConfig(base=tiny_model_folder, corpus=(few_words,), prune=True, out=out))
-
-
-def report_of(folder: Path) -> dict:
-    return json.loads((folder / "vocab_report.json").read_text(encoding="utf-8"))
 
 
 def test_the_last_line_of_a_prune_tells_the_size(tiny_model_folder, few_words, tmp_path, capsys):

@@ -1,13 +1,13 @@
 """tiktoken rank files, held against the library tiktoken itself."""
 
 import base64
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiktoken
+from extending import report_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,7 +82,7 @@ def test_tiktoken_and_transformers_agree_on_every_text(loaded, encoding, text):
 
 
 def test_every_new_token_is_what_tiktoken_makes_of_its_text(extended, encoding):
-    report = json.loads((extended / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(extended)
     assert report["num_base_tokens"] == 332
     assert report["num_new_tokens"] > 100
     for i, piece in enumerate(report["new_pieces"], 332):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from extending import report_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,6 @@ def test_a_text_that_the_split_holds_out_whole_is_learned_from_all_the_same(tmp_
     config = ExtendConfig(
         base=tiny_tokenizer_folder, corpus=(text,), num_new_tokens=5, prior="none", out=tmp_path / "out"
     )
-    report = json.loads((extend(config) / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(extend(config))
     assert report["num_new_tokens"] == 5
     assert report["measured_on"].startswith("the training text itself")

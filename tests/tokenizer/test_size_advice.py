@@ -2,13 +2,13 @@
 
 import json
 import random
-import shutil
 from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from extending import report_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,7 +156,7 @@ def test_a_corpus_too_small_for_any_size_is_called_so(learned):
 
 def auto(base: Path, corpus: Path, out: Path, **changes: object) -> dict:
     config = ExtendConfig(base=base, corpus=(corpus,), num_new_tokens="auto", out=out, prior="none")
-    return json.loads((extend(replace(config, **changes)) / "vocab_report.json").read_text(encoding="utf-8"))
+    return report_of(extend(replace(config, **changes)))
 
 
 @pytest.mark.parametrize("prior", ["none", "jieba"])
@@ -187,7 +187,7 @@ def test_a_larger_model_is_told_to_take_more_tokens(tiny_tokenizer_folder, words
 
 
 def test_the_report_shows_the_advice_for_a_number_too(extended_folder, tiny_model_folder):
-    report = json.loads((extended_folder / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(extended_folder)
     advice, config = report["advice"], json.loads((tiny_model_folder / "config.json").read_text())
     assert advice["model"]["hidden_size"] == config["hidden_size"]
     assert advice["sizes"][-1]["num_new_tokens"] == report["num_new_tokens"]
@@ -208,7 +208,7 @@ def test_a_bare_tokenizer_is_advised_for_llama_2_7b_and_says_so(tiny_tokenizer_f
         out=tmp_path / "out",
     )
     assert "LLaMA-2-7B" in " ".join(plan(config))
-    report = json.loads((extend(config) / "vocab_report.json").read_text(encoding="utf-8"))
+    report = report_of(extend(config))
     assert report["advice"]["model"]["name"] == "LLaMA-2-7B"
     assert "Recommended" in capsys.readouterr().err
 
@@ -244,13 +244,12 @@ def test_merge_spm_refuses_what_only_learning_can_do(tmp_path, name, value):
         ExtendConfig(**(right | {name: value}))
 
 
-def test_a_model_whose_costs_are_unknown_is_refused_for_auto_alone(tiny_model_folder, chinese_file, tmp_path, capsys):
-    base = Path(shutil.copytree(tiny_model_folder, tmp_path / "base"))
-    config = json.loads((base / "config.json").read_text())
+def test_a_model_whose_costs_are_unknown_is_refused_for_auto_alone(model_copy, chinese_file, tmp_path, capsys):
+    config = json.loads((model_copy / "config.json").read_text())
     del config["num_attention_heads"]
-    (base / "config.json").write_text(json.dumps(config))
+    (model_copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=r"num_attention_heads.*--advise-for"):
-        auto(base, chinese_file, tmp_path / "out")
+        auto(model_copy, chinese_file, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert auto(base, chinese_file, tmp_path / "out", num_new_tokens=9)["advice"] is None
+    assert auto(model_copy, chinese_file, tmp_path / "out", num_new_tokens=9)["advice"] is None
     assert "no advice on the size" in capsys.readouterr().err

@@ -5,9 +5,9 @@ import re
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
+from extending import report_of
 
 from hanlm.cli import main
 from hanlm.errors import ConfigError, InputError
@@ -19,10 +19,6 @@ from tokenizer.compare import read_compared
 from tokenizer.count import HELD_OUT_FRACTION
 from tokenizer.coverage import character_tables, coverage, single_tokens
 from tokenizer.extend import ExtendConfig, extend, plan
-
-
-def report_of(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "vocab_report.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
