@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from hanlm.errors import InputError
 from tokenizer.json_file import read_json
-from tokenizer.pieces import has_strong
+from tokenizer.pieces import SPACE, has_strong, segment_pattern
+from tokenizer.proto import SPECIAL_TYPES, USER_DEFINED
 
 _REMEDY = "expected one id for each token in all files: restore the base's tokenizer files from one source"
 
@@ -58,7 +59,9 @@ def token_fields(
         "special_tokens": _special_tokens(path, read_json(folder, "special_tokens_map.json"), tokenizer_config, known),
         "tokenizer_config": tokenizer_config,
         "post_processor": fast.get("post_processor"),
-        "cut": _cut_pattern(added),
+        "cut": _cut_pattern(
+            [*(token.content for token in added), *(token.content.replace(SPACE, " ") for token in own.values())]
+        ),
     }
 
 
@@ -83,8 +86,30 @@ def _added_tokens(
             raise InputError(f"{path}: id {i} is {content!r} in {name}, but also {contents[i]!r}; {_REMEDY}.")
         if ids.setdefault(content, i) != i:
             raise InputError(f"{path}: {content!r} has the id {i} in {name}, but also {ids[content]}; {_REMEDY}.")
-        found[i] = AddedToken(i, content, options)
+        found[i] = AddedToken(i, content, {**options, **_FOUND_AFTER} if own.get(i) == _symbol(i, content) else options)
     return [found[i] for i in sorted(found)]
+
+
+def own_tokens(proto: Any) -> dict[int, AddedToken]:
+    """Return those that a SentencePiece model itself brings: special ones, and its user's symbols.
+
+    It looks for a symbol in the text in which it has written spaces as U+2581, so it never finds one with a space.
+    """
+    own: dict[int, AddedToken] = {}
+    for i, p in enumerate(proto.pieces):
+        if p.type in SPECIAL_TYPES:
+            own[i] = AddedToken(i, p.piece, {"special": True})
+        elif p.type == USER_DEFINED and " " not in p.piece:
+            own[i] = _symbol(i, p.piece)
+    return own
+
+
+_FOUND_AFTER: Final = {"normalized": True}
+"""Files that transformers converted say otherwise, and then put a space behind each of a model's symbols."""
+
+
+def _symbol(i: int, content: str) -> AddedToken:
+    return AddedToken(i, content, {"special": False, **_FOUND_AFTER})
 
 
 def _named(
@@ -132,10 +157,11 @@ def _special_tokens(
     return roles
 
 
-def _cut_pattern(added: list[AddedToken]) -> re.Pattern[str] | None:
-    """Match the added tokens that hold Chinese; None where there are none, as in nearly every base."""
-    contents = sorted((t.content for t in added if has_strong(t.content)), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, contents))) if contents else None
+def _cut_pattern(contents: Iterable[str]) -> re.Pattern[str] | None:
+    """Match the added tokens that may stand within a run of Chinese; None where there are none, as in most bases."""
+    run = segment_pattern("han+punct+space")
+    within = [text for text in contents if has_strong(text) or run.fullmatch(f"中{text}")]
+    return re.compile("|".join(map(re.escape, sorted(within, key=len, reverse=True)))) if within else None
 
 
 def _get(entry: Any, key: str) -> Any:

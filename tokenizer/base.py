@@ -29,7 +29,7 @@ class Base(ABC):
     config: dict[str, Any] | None
     """The model's ``config.json``; None where there is only a tokenizer."""
     cut: re.Pattern[str] | None = None
-    """Matches the added tokens that hold Chinese."""
+    """Matches the added tokens that may stand within a run of Chinese."""
 
     @property
     def ids_named(self) -> list[int]:

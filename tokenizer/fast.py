@@ -4,6 +4,7 @@ transformers' own conversion from ``tokenizer.model`` misorders merges of runs o
 LlamaTokenizer replaces the normalizer; so everything is spelled out, for the class PreTrainedTokenizerFast.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from tokenizer.proto import NORMAL
 
 def fast_tokenizer(base: Base, proto: Any) -> dict[str, Any]:
     """Return the contents of ``tokenizer.json`` for an extended SentencePiece model."""
-    prepend = [{"type": "Prepend", "prepend": SPACE}] if proto.normalizer_spec.add_dummy_prefix else []
+    prepend = [_prepend(base)] if proto.normalizer_spec.add_dummy_prefix else []
     strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prepend else []
     as_byte = newline_as_byte(proto)
     spelled: Callable[[str], str] = with_newline_byte if as_byte else str
@@ -100,6 +101,17 @@ def _post_processor(base: Base) -> dict[str, Any] | None:
     single = template("A", 0)
     pair = [*single, *template("B", 1)]
     return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}
+
+
+def _prepend(base: Base) -> dict[str, Any]:
+    """Return what puts a space before a text, but before no token that is found in the text after that.
+
+    The library normalises such a token like a text and looks for what comes out, which must have no space before it.
+    """
+    found_after = [re.escape(token.content) for token in base.added_tokens if token.options.get("normalized")]
+    if not found_after:
+        return {"type": "Prepend", "prepend": SPACE}
+    return {"type": "Replace", "pattern": {"Regex": rf"\A(?!(?:{'|'.join(found_after)})\z)"}, "content": SPACE}
 
 
 def _replace(old: str, new: str) -> dict[str, Any]:

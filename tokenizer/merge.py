@@ -65,19 +65,21 @@ def merge(base: SpmBase, donor: Any, pieces: Pieces, limit: int | None = None) -
     wanted: list[str] = []
     known = {p.piece for p in base.proto.pieces}
     for p in sorted(donor.pieces, key=lambda p: -p.score):
-        reason = NO_TEXT if p.type not in (NORMAL, USER_DEFINED) else _reason_against(p.piece, known, pieces)
+        reason = NO_TEXT if p.type not in (NORMAL, USER_DEFINED) else _reason_against(base, p.piece, known, pieces)
         (wanted if reason is None else left_out.setdefault(reason, [])).append(p.piece)
     order = _reachable(base, wanted)
     chosen = set(order)
-    left_out[UNREACHABLE] = [piece for piece in wanted if piece not in chosen]
+    left_out.setdefault(UNREACHABLE, []).extend(piece for piece in wanted if piece not in chosen)
     if not order:
         raise InputError(f"the base {base.path} already has every Chinese piece of the model that was to be merged.")
     return Merged(order[:limit], {reason: left for reason, left in left_out.items() if left})
 
 
-def _reason_against(piece: str, known: set[str], pieces: Pieces) -> str | None:
+def _reason_against(base: SpmBase, piece: str, known: set[str], pieces: Pieces) -> str | None:
     if piece in known:
         return IN_BASE
+    if base.cut is not None and base.cut.search(base.plain(piece)):
+        return UNREACHABLE
     if any(char.isdigit() for char in piece):
         return DIGITS
     classes = [class_table(pieces)[ord(char)] for char in piece]

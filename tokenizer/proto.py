@@ -7,6 +7,8 @@ from hanlm.errors import InputError
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 """Types of SentencePiece pieces."""
+SPECIAL_TYPES = (UNKNOWN, CONTROL)
+"""Of those, what transformers calls special tokens."""
 
 _BPE = 2
 _MODEL_TYPES = {1: "Unigram", 3: "word", 4: "character"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
-from tokenizer.added_tokens import AddedToken, token_fields
+from tokenizer.added_tokens import own_tokens, token_fields
 from tokenizer.base import Base, check_size
 from tokenizer.encode import Fast, SentencePiece
 from tokenizer.fast import fast_tokenizer
@@ -17,7 +17,7 @@ from tokenizer.json_file import read_json, write_json
 from tokenizer.merging import last_parts
 from tokenizer.newline import newline_joins
 from tokenizer.pieces import NEWLINE, SEPARATOR, SPACE, Pieces, class_table, has_strong, segments
-from tokenizer.proto import BYTE, CONTROL, NORMAL, UNKNOWN, read_proto
+from tokenizer.proto import BYTE, NORMAL, SPECIAL_TYPES, read_proto
 from tokenizer.renumber import new_ids, renumbered
 from tokenizer.spelling import piece_bytes
 from tokenizer.spm_proto import extended_proto, without_dummy_prefix
@@ -206,8 +206,7 @@ def read_spm_base(path: Path, folder: Path | None, config: dict[str, Any] | None
     path = folder or path
     _check_same_ids(path, proto, fast)
     ids = {p.piece: i for i, p in enumerate(proto.pieces)}
-    own = {i: AddedToken(i, p.piece, {"special": True}) for i, p in enumerate(proto.pieces) if p.type in _OWN_TYPES}
-    base = SpmBase(path=path, proto=proto, config=config, **token_fields(path, folder, ids, fast, own))
+    base = SpmBase(path=path, proto=proto, config=config, **token_fields(path, folder, ids, fast, own_tokens(proto)))
     if not base.special_tokens:
         base = replace(base, special_tokens=_special_of_proto(proto))
     check_size(base)
@@ -215,11 +214,8 @@ def read_spm_base(path: Path, folder: Path | None, config: dict[str, Any] | None
     return base
 
 
-_OWN_TYPES = (UNKNOWN, CONTROL)
-
-
 def _special_of_proto(proto: Any) -> dict[str, Any]:
-    spec, names = proto.trainer_spec, {p.piece for p in proto.pieces if p.type in _OWN_TYPES}
+    spec, names = proto.trainer_spec, {p.piece for p in proto.pieces if p.type in SPECIAL_TYPES}
     roles = {"unk": spec.unk_piece, "bos": spec.bos_piece, "eos": spec.eos_piece, "pad": spec.pad_piece}
     return {f"{role}_token": name for role, name in roles.items() if name in names}
 

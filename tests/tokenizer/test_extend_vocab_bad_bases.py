@@ -35,10 +35,10 @@ def refusal(base: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> str
     return said
 
 
-def add(base: Path, content: str, *, special: bool, rows: int = 1) -> int:
+def add(base: Path, content: str, *, special: bool, normalized: bool = False, rows: int = 1) -> int:
     """Give the base an added token, and the model rows for it."""
     size = json.loads((base / "config.json").read_text())["vocab_size"]
-    token = {"id": size, "content": content, "special": special, "normalized": False}
+    token = {"id": size, "content": content, "special": special, "normalized": normalized}
     flags = {"lstrip": False, "rstrip": False, "single_word": False}
     change(base / "tokenizer.json", lambda d: d["added_tokens"].append(token | flags))
     change(base / "config.json", lambda d: d.update(vocab_size=size + rows))
@@ -90,9 +90,11 @@ def test_a_token_beyond_the_models_rows_is_refused(model_copy, text_file, capsys
     assert f"{size + 1} tokens but the model only {size} rows" in refusal(model_copy, text_file, capsys)
 
 
-@pytest.mark.parametrize("special", [True, False])
-def test_a_chinese_word_that_was_added_as_a_token_is_kept_and_never_learned_again(model_copy, tmp_path, special):
-    token = add(model_copy, "中国", special=special)
+@pytest.mark.parametrize(("special", "normalized"), [(True, False), (False, False), (False, True)])
+def test_a_chinese_word_that_was_added_as_a_token_is_kept_and_never_learned_again(
+    model_copy, tmp_path, special, normalized
+):
+    token = add(model_copy, "中国", special=special, normalized=normalized)
     corpus = tmp_path / "text.txt"
     corpus.write_text("我在中国。他说中国好。\n" * 60, encoding="utf-8")
     out = extended(model_copy, corpus, tmp_path / "out", num_new_tokens=40, prior="jieba")

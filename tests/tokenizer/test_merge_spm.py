@@ -19,6 +19,7 @@ from tokenizer.extend import ExtendConfig, extend, plan
 from tokenizer.families import read_base
 from tokenizer.merge import DIGITS, FOREIGN, IN_BASE, UNREACHABLE, merge, read_donor
 from tokenizer.pieces import segments
+from tokenizer.proto import USER_DEFINED
 from tokenizer.sample import Sample
 
 CHINESE = (
@@ -145,6 +146,18 @@ def test_a_piece_without_a_path_of_merges_is_left_out_and_named(tiny_tokenizer_f
     merged = merge(read_base(tiny_tokenizer_folder), donor, "han")
     assert merged.left_out == {UNREACHABLE: ["意大利"]}
     assert "越来越" in merged.pieces
+
+
+def test_a_piece_that_holds_a_symbol_of_the_bases_user_is_left_out(tiny_tokenizer_folder: Path, tmp_path: Path):
+    proto = read_donor(tiny_tokenizer_folder / "tokenizer.model")
+    proto.pieces.add(piece="甲乙", type=USER_DEFINED)
+    (tmp_path / "tokenizer.model").write_bytes(proto.SerializeToString())
+    donor = sentencepiece_model_pb2.ModelProto()  # pyright: ignore[reportAttributeAccessIssue]
+    for i, piece in enumerate(["甲", "乙", "丙", "乙丙", "甲乙丙"]):
+        donor.pieces.add(piece=piece, score=-float(i))
+    merged = merge(read_base(tmp_path), donor, "han")
+    assert merged.pieces == ["甲", "乙", "丙", "乙丙"]
+    assert merged.left_out == {UNREACHABLE: ["甲乙丙"]}
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
