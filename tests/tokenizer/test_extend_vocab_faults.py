@@ -3,7 +3,6 @@
 import json
 import resource
 import shutil
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,10 +114,16 @@ def test_a_base_of_pickles_is_refused(model_copy, text_file, tmp_path):
 
 
 @pytest.mark.fault(23)
-def test_a_base_with_code_of_its_own_is_refused(model_copy, text_file, tmp_path):
-    config = json.loads((model_copy / "config.json").read_text())
-    (model_copy / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoConfig": "x.Y"}}))
-    refused(config_for(model_copy, text_file, tmp_path), InputError, "auto_map")
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "a tokenizer alone"])
+def test_a_base_with_code_of_its_own_is_refused_without_the_flag(model_copy, text_file, tmp_path, name):
+    if name == "a tokenizer alone":
+        for file in ("config.json", "model.safetensors"):
+            (model_copy / file).unlink()
+    file = model_copy / ("config.json" if name == "config.json" else "tokenizer_config.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"auto_map": {"AutoTokenizer": ["x.Y", None]}}))
+    refused(config_for(model_copy, text_file, tmp_path), InputError, "auto_map", "--trust-remote-code")
+    out = extend(config_for(model_copy, text_file, tmp_path, trust_remote_code=True, init="merge-tree"))
+    assert "auto_map" not in (out / "tokenizer_config.json").read_text()
 
 
 @pytest.mark.fault(6)
@@ -198,21 +203,24 @@ def test_failed_verification_publishes_nothing(tiny_tokenizer_folder, text_file,
 
 
 @pytest.mark.fault(4)
-def test_a_full_disk_publishes_nothing_and_leaves_the_base_alone(model_copy, text_file, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("num_bytes", "options"),
+    [
+        pytest.param(20_000, [], id="in the tokenizer"),
+        pytest.param(100_000, [], id="in the weights"),
+        pytest.param(1_000_000, [], id="in the report"),
+        pytest.param(20_000, ["--prune"], id="in the smaller base"),
+    ],
+)
+def test_a_full_disk_publishes_nothing_and_leaves_the_base_alone(
+    model_copy, text_file, tmp_path, full_disk, num_bytes, options
+):
     before = {p.name: p.read_bytes() for p in model_copy.iterdir()}
-    arguments = ["--base", str(model_copy), "--corpus", str(text_file), "--num-new-tokens", "9"]
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    try:
-        with pytest.raises(SystemExit) as caught:
-            main(["extend-vocab", *arguments, "--out", str(tmp_path / "out")])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
-    assert caught.value.code == 2
-    assert "no space left" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    out = tmp_path / "out"
+    words = ["--base", model_copy, "--corpus", text_file, "--num-new-tokens", 9, "--init", "merge-tree", "--out", out]
+    full_disk(num_bytes, "extend-vocab", *words, *options)
+    assert not out.exists()
+    assert not (tmp_path / "out.work" / "result").exists()
     assert {p.name: p.read_bytes() for p in model_copy.iterdir()} == before
 
 
