@@ -1,27 +1,20 @@
 """extend-vocab on the tiny base: the invariants on arbitrary text, the files, the model, the report."""
 
 import json
-import string
 from pathlib import Path
 
 import pytest
 from extending import BothForms, report_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from texts import TEXTS
 
 from hanlm.artifact import open_artifact
 from hanlm.model_folder import num_base_tokens
 from hanlm.models import load_model
 from hanlm.tokenizing import load_tokenizer, tokenizer_hash
 from tokenizer.extend import ExtendConfig, extend, plan
-from tokenizer.pieces import SPACE, has_strong
-
-CHINESE = "的一是了我不在人有他这中大来上国个到说们为，。：；？！“”…《》（）—·　〇々㐀𠮷龘"
-MIXED = st.text(
-    st.one_of(st.sampled_from(CHINESE), st.sampled_from(string.printable), st.characters(exclude_categories=("Cs",)))
-)
-REPETITIVE = st.text(st.sampled_from("哈他说的，。“ " + SPACE + "x1\n"), max_size=60)
-TEXTS = st.one_of(MIXED, REPETITIVE)
+from tokenizer.pieces import has_strong
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import tiktoken
 from extending import report_of
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from texts import TEXTS
 
 from hanlm.errors import InputError
 from hanlm.tokenizing import load_tokenizer
@@ -17,6 +17,7 @@ from tokenizer import rank_file
 from tokenizer.byte_alphabet import bytes_of
 from tokenizer.extend import ExtendConfig, extend
 from tokenizer.families import read_base
+from tokenizer.pieces import has_strong
 from tokenizer.rank_file import PUBLISHERS, Publisher, read_ranks
 
 
@@ -60,12 +61,21 @@ def extended(tmp_path_factory, publisher, english_lines, chinese_file) -> Path:
         )
 
 
-@pytest.fixture(scope="module")
-def encoding(extended, publisher) -> tiktoken.Encoding:
-    ranks = read_ranks((extended / "tokenizer.tiktoken").read_bytes())
+def encoding_of(file: Path, publisher: Publisher) -> tiktoken.Encoding:
+    ranks = read_ranks(file.read_bytes())
     assert ranks is not None
     special = {content: i for i, content in enumerate(publisher.special, 330)}
     return tiktoken.Encoding("test", pat_str=publisher.pattern, mergeable_ranks=ranks, special_tokens=special)
+
+
+@pytest.fixture(scope="module")
+def encoding(extended, publisher) -> tiktoken.Encoding:
+    return encoding_of(extended / "tokenizer.tiktoken", publisher)
+
+
+@pytest.fixture(scope="module")
+def base_encoding(extended, publisher) -> tiktoken.Encoding:
+    return encoding_of(extended.parent / "small.tiktoken", publisher)
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +84,18 @@ def loaded(extended) -> Any:
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    text=st.text(st.one_of(st.sampled_from("我们的中文人大来，。“” ab1\n"), st.characters(exclude_categories=("Cs",))))
-)
-def test_tiktoken_and_transformers_agree_on_every_text(loaded, encoding, text):
-    assert loaded.encode(text, add_special_tokens=False) == encoding.encode_ordinary(text)
+@given(text=TEXTS)
+def test_tiktoken_and_transformers_agree_on_every_text_and_give_it_back(loaded, encoding, text):
+    ids = encoding.encode_ordinary(text)
+    assert loaded.encode(text, add_special_tokens=False) == ids
+    assert encoding.decode(ids) == loaded.decode(ids) == text
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=TEXTS)
+def test_text_without_chinese_keeps_the_ids_of_the_base_s_ranks(base_encoding, encoding, text):
+    kept = "".join(char for char in text if not has_strong(char))
+    assert encoding.encode_ordinary(kept) == base_encoding.encode_ordinary(kept)
 
 
 def test_every_new_token_is_what_tiktoken_makes_of_its_text(extended, encoding):

@@ -2,7 +2,6 @@
 
 import io
 import json
-import string
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import sentencepiece
 from extending import BothForms, extended, report_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from texts import UNICODE
 from transformers import LlamaTokenizer
 
 from tokenizer.pieces import has_strong
@@ -102,8 +102,7 @@ TEXTS = st.lists(
         st.sampled_from(
             ["我", "们", "中", "国", "说", "好", "，", "。", "“", "—", " ", "  ", "\n", "▁", "12", "the river"]
         ),
-        st.text(st.sampled_from(string.printable), max_size=4),
-        st.text(st.characters(exclude_categories=("Cs",)), max_size=3),
+        UNICODE,
     ),
     max_size=12,
 ).map("".join)
