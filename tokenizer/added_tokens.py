@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,6 +53,8 @@ def token_fields(
     tokenizer_config = read_json(folder, "tokenizer_config.json")
     named = _named(path, read_json(folder, "added_tokens.json"), fast, tokenizer_config)
     added = _added_tokens(path, vocabulary, own, named)
+    if _is_spaced_at_the_start_alone(fast):
+        added = [replace(token, options={**token.options, **_FOUND_AFTER}) for token in added]
     known = frozenset([*vocabulary, *(token.content for token in added)])
     return {
         "added_tokens": added,
@@ -105,11 +107,18 @@ def own_tokens(proto: Any) -> dict[int, AddedToken]:
 
 
 _FOUND_AFTER: Final = {"normalized": True}
-"""Files that transformers converted say otherwise, and then put a space behind each of a model's symbols."""
+"""Found after a space was put before the text: none is then put behind the token. Files that transformers made say
+otherwise of a model's symbols."""
 
 
 def _symbol(i: int, content: str) -> AddedToken:
     return AddedToken(i, content, {"special": False, **_FOUND_AFTER})
+
+
+def _is_spaced_at_the_start_alone(fast: Mapping[str, Any]) -> bool:
+    """Whether a ``tokenizer.json`` puts no space behind added tokens, as Mistral's newer ones."""
+    step = fast.get("pre_tokenizer") or {}
+    return any(part.get("prepend_scheme") == "first" for part in [step, *step.get("pretokenizers", [])])
 
 
 def _named(

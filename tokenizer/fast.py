@@ -107,11 +107,14 @@ def _prepend(base: Base) -> dict[str, Any]:
     """Return what puts a space before a text, but before no token that is found in the text after that.
 
     The library normalises such a token like a text and looks for what comes out, which must have no space before it.
+    Nor has a text that a special token begins, which transformers cuts off first.
     """
-    found_after = [re.escape(token.content) for token in base.added_tokens if token.options.get("normalized")]
+    found_after = [token for token in base.added_tokens if token.options.get("normalized")]
     if not found_after:
         return {"type": "Prepend", "prepend": SPACE}
-    return {"type": "Replace", "pattern": {"Regex": rf"\A(?!(?:{'|'.join(found_after)})\z)"}, "content": SPACE}
+    ends = {token.content: "" if token.options.get("special") else r"\z" for token in found_after}
+    bare = "|".join(re.escape(content) + end for content, end in ends.items())
+    return {"type": "Replace", "pattern": {"Regex": rf"\A(?!{bare})"}, "content": SPACE}
 
 
 def _replace(old: str, new: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from extending import BothForms, extended, report_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from texts import UNICODE
-from transformers import LlamaTokenizer
+from transformers import AutoTokenizer, LlamaTokenizer
 
 from tokenizer.pieces import has_strong
 from tokenizer.proto import NORMAL, USER_DEFINED, parse_proto
@@ -175,6 +175,22 @@ def test_symbols_stay_what_they_are_in_a_folder_that_transformers_wrote(tmp_path
     for line in (f"a{symbol}b {symbol} 我们{symbol}{symbol}打开", f"{symbol}user\n他说{symbol}\n"):
         assert both.decoded(both.ids(line)) == {line}
         assert both.ids(line).count(both.pieces.index(symbol)) == line.count(symbol)
+
+
+def test_no_space_is_put_behind_a_special_token_where_the_bases_file_puts_none(tmp_path, lines, text):
+    folder = tmp_path / "base"
+    folder.mkdir()
+    train(folder / "tokenizer.model", lines, **FAMILIES["mistral v3"])
+    LlamaTokenizer.from_pretrained(str(folder)).save_pretrained(folder)
+    written = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    assert written["pre_tokenizer"]["prepend_scheme"] == "first"
+    once = extended(folder, text, tmp_path / "once", num_new_tokens=20)
+    twice = extended(once, text, tmp_path / "twice", num_new_tokens=9)
+    old, *new = (AutoTokenizer.from_pretrained(str(f), local_files_only=True) for f in (folder, once, twice))
+    for line in ("<s>[INST] the river[/INST]mill</s>", "[INST]the [/INST] mill", "the[INST]the", "the </s>", "[INST]"):
+        ids = old.encode(line, add_special_tokens=False)
+        assert [tokenizer.encode(line, add_special_tokens=False) for tokenizer in new] == [ids, ids]
+        assert [tokenizer.decode(ids) for tokenizer in new] == [line, line]
 
 
 def test_a_swap_keeps_symbols_bytes_and_the_corpuss_text(pruned, text):
