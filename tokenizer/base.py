@@ -69,6 +69,10 @@ class Base(ABC):
         """Return a segment as plain text."""
 
     @abstractmethod
+    def num_chars(self, segment: str) -> int:
+        """Return how many characters a segment's plain text has."""
+
+    @abstractmethod
     def start(
         self,
         segments: Mapping[str, int],

@@ -1,11 +1,13 @@
 """Byte-level BPE bases (Llama-3, Qwen, SmolLM2, GPT-2, OPT, BLOOM, MiniMind): a ``tokenizer.json``."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from tokenizer.added_tokens import entries_of
 from tokenizer.base import Base
@@ -21,8 +23,8 @@ from tokenizer.rank_file import write_rank_file
 from tokenizer.renumber import new_ids, renumbered
 from tokenizer.start import Start
 
-_STRONG_LEAD = re.compile(f"[{spelled(bytes(range(0xE2, 0xEA)))}{spelled(bytes([0xEF, *range(0xF0, 0xF5)]))}]")
-"""First bytes of the characters that may be strong: a quick look before the exact one."""
+_NO_CONTINUATION = dict.fromkeys(map(ord, spelled(bytes(range(0x80, 0xC0)))))
+"""Deletes all but the first byte of each character."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +65,13 @@ class ByteBase(Base):
     def _segments(self, text: str, pieces: Pieces) -> list[str]:  # noqa: ARG002 (separators are found in the tokens)
         """Return the pre-tokens with a character that new tokens must hold, in the byte alphabet."""
         words = self._own.main.words(text) if has_strong(text) else []
-        return [word for word in words if _STRONG_LEAD.search(word) and has_strong(self.plain(word))]
+        return [word for word, part in words if has_strong(part)]
 
     def plain(self, segment: str) -> str:
         return (bytes_of(segment) or b"").decode("utf-8", "replace")
+
+    def num_chars(self, segment: str) -> int:
+        return len(segment.translate(_NO_CONTINUATION))
 
     def start(
         self,
@@ -76,10 +81,13 @@ class ByteBase(Base):
         num_new: int,
         num_pairs: int | None = None,  # noqa: ARG002 - a token may end inside a character: rare pairs say nothing
     ) -> Start:
-        index = {self.fast["model"]["vocab"][token]: i for i, token in enumerate(self._ranked)}
+        vocabulary = self.fast["model"]["vocab"]
+        rank = np.zeros(self.num_tokens, np.int32)
+        rank[[vocabulary[token] for token in self._ranked]] = np.arange(len(self._ranked))
 
-        def encode(words: Sequence[str]) -> list[list[int]]:
-            return [[index[token] for token in ids] for ids in self._own.main.encode_words(words)]
+        def encode(words: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+            ids, lengths = self._own.main.encode_words(words)
+            return rank[ids], lengths
 
         return start_from_bytes(segments, held_out, pieces, self._ranked, encode, num_new)
 
@@ -168,7 +176,7 @@ class ByteForms(Forms):
             text = (bytes_of(spelling) or b"").decode("utf-8")
         except UnicodeDecodeError:
             return True  # a part of a character: only the merges can be asked
-        return self.main.words(text) != [spelling] or self.main.encode([text]) == [[token]]
+        return [word for word, _ in self.main.words(text)] != [spelling] or self.main.encode([text]) == [[token]]
 
     def merge_parents(self, first: int) -> list[list[int]]:
         """Return the two tokens that each is merged from by ranks, or what the base spells it with."""
@@ -184,7 +192,8 @@ class ByteForms(Forms):
 
     def spelled_by(self, base: Forms, first: int) -> list[list[int]]:
         assert isinstance(base, ByteForms)
-        return base.main.encode_words([self._spellings[token] for token in range(first, self.num_tokens)])
+        ids, lengths = base.main.encode_words([self._spellings[token] for token in range(first, self.num_tokens)])
+        return [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])] if lengths.size else []
 
     def write(self, folder: Path) -> None:
         write_json(folder / "tokenizer.json", self.fast)

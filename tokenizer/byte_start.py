@@ -1,7 +1,6 @@
 """Where learning begins on a byte-level base: the segments' bytes, already cut into the base's own tokens."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ def start_from_bytes(
     held_out: Sequence[Sequence[str]],
     pieces: Pieces,
     vocabulary: Sequence[str],
-    encode: Callable[[Sequence[str]], list[list[int]]],
+    encode: Callable[[Sequence[str]], tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]],
     num_new: int,
 ) -> Start:
     """Return the start for a byte-level base.
@@ -30,7 +29,7 @@ def start_from_bytes(
         held_out: Pre-tokens per domain that are tokenized but not learned from.
         pieces: What new pieces may hold.
         vocabulary: The base's tokens in the byte alphabet, best rank first.
-        encode: Pre-tokens -> indices into ``vocabulary``, as the base itself merges them.
+        encode: Pre-tokens -> indices into ``vocabulary``, as the base itself merges them, and how many each has.
         num_new: The most pieces that will be added.
     """
     strings = strings_of(segments, held_out)
@@ -39,9 +38,8 @@ def start_from_bytes(
     order, first = _strong_last([bytes_of(token) or b"" for token in vocabulary])
     index_of = np.empty(len(order), np.int32)
     index_of[order] = np.arange(len(order), dtype=np.int32)
-    ids = encode(strings)
-    tokens = index_of[np.fromiter(chain.from_iterable(ids), np.int64)]
-    tokens_per_string = np.fromiter(map(len, ids), np.int64, len(ids))
+    ids, tokens_per_string = encode(strings)
+    tokens = index_of[ids]
     base = [bytes_of(vocabulary[i]) or b"" for i in order]
     sizes = np.fromiter(map(len, base), np.int64, len(base))[tokens]
     text, weight = _with_barriers(symbols, lengths), spread(weights_of(segments, held_out), lengths)

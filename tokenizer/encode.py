@@ -3,7 +3,13 @@
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from itertools import batched, chain
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+_BATCH_WORDS: Final = 1 << 16
 
 
 class SentencePiece:
@@ -58,13 +64,19 @@ class Fast:
         """Return the ids of a piece as it stands, merged without normalizer and pre-tokenizer."""
         return [token.id for token in self._merger.model.tokenize(piece)]
 
-    def encode_words(self, words: Sequence[str]) -> list[list[int]]:
-        """Return the ids of pre-tokens, as ``words`` gives them."""
-        return [e.ids for e in self._model.encode_batch_fast(list(words), add_special_tokens=False)]
+    def encode_words(self, words: Sequence[str]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return the ids of pre-tokens as ``words`` spells them, one after the other, and how many each has."""
+        ids, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+        for batch in batched(words, _BATCH_WORDS):  # the library's answers are large
+            encoded = self._model.encode_batch_fast(list(batch), add_special_tokens=False)
+            lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+            ids.append(np.fromiter(chain.from_iterable(e.ids for e in encoded), np.int32, int(lengths[-1].sum())))
+        return np.concatenate(ids), np.concatenate(lengths)
 
-    def words(self, text: str) -> list[str]:
-        """Return a text's pre-tokens, as the vocabulary spells them."""
-        return [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(self.normalised(text))]
+    def words(self, text: str) -> list[tuple[str, str]]:
+        """Return a text's pre-tokens: as the vocabulary spells them, and what they are in the normalised text."""
+        text = self.normalised(text)
+        return [(word, text[a:b]) for word, (a, b) in self._tokenizer.pre_tokenizer.pre_tokenize_str(text)]
 
     def normalised(self, text: str) -> str:
         """Return a text as the normalizer leaves it."""

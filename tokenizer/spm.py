@@ -65,6 +65,9 @@ class SpmBase(Base):
     def plain(self, segment: str) -> str:
         return segment.replace(SPACE, " ")
 
+    def num_chars(self, segment: str) -> int:
+        return len(segment)
+
     def start(
         self,
         segments: Mapping[str, int],

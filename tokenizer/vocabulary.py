@@ -93,7 +93,7 @@ def learn_vocabulary(
     weighted = weighted_segments(corpus.segments, exponent, corpus.shares)
     lexicon: Counter[str] = Counter()
     if prior == "jieba":
-        num_chars = sum(len(base.plain(segment)) * weight for segment, weight in weighted.items()) // WEIGHT_UNIT
+        num_chars = sum(base.num_chars(segment) * weight for segment, weight in weighted.items()) // WEIGHT_UNIT
         words = jieba_segments(num_chars)
         together = base.segments(_APART.join(words), pieces)  # in one call: there are 350,000
         if list(map(base.plain, together)) == list(words):

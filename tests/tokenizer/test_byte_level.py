@@ -69,6 +69,28 @@ def test_every_new_token_can_be_produced_and_is_chinese(pair):
     assert whole > 100
 
 
+@pytest.fixture(scope="module")
+def extended_base(pair) -> Any:
+    return read_base(pair[2])
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=TEXTS)
+@example(text="中文 abc，“我们”\n\n 的e\u0301中 👩‍🚀中")
+def test_segments_are_the_pre_tokens_that_hold_chinese_with_their_characters(extended_base, text):
+    segments = extended_base.segments(text, "han+punct+space")
+    plain = [extended_base.plain(segment) for segment in segments]
+    assert all(map(has_strong, plain))
+    assert [extended_base.num_chars(segment) for segment in segments] == list(map(len, plain))
+    # Nothing Chinese is left out: the rest of the text, in the same order, holds none.
+    rest = extended_base.forms().main.normalised(text)
+    for part in plain:
+        before, found, rest = rest.partition(part.removeprefix(" ") if part not in rest else part)
+        assert found
+        assert not has_strong(before)
+    assert not has_strong(rest)
+
+
 def test_special_tokens_keep_their_ids(pair):
     base, new, _ = pair
     for token in ("<|end|>", "<|pad|>"):

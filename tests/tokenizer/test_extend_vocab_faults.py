@@ -116,13 +116,14 @@ def test_a_base_of_pickles_is_refused(model_copy, text_file, tmp_path):
 @pytest.mark.fault(23)
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "a tokenizer alone"])
 def test_a_base_with_code_of_its_own_is_refused_without_the_flag(model_copy, text_file, tmp_path, name):
+    init = "auto" if name == "a tokenizer alone" else "merge-tree"
     if name == "a tokenizer alone":
         for file in ("config.json", "model.safetensors"):
             (model_copy / file).unlink()
     file = model_copy / ("config.json" if name == "config.json" else "tokenizer_config.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"auto_map": {"AutoTokenizer": ["x.Y", None]}}))
     refused(config_for(model_copy, text_file, tmp_path), InputError, "auto_map", "--trust-remote-code")
-    out = extend(config_for(model_copy, text_file, tmp_path, trust_remote_code=True, init="merge-tree"))
+    out = extend(config_for(model_copy, text_file, tmp_path, trust_remote_code=True, init=init))
     assert "auto_map" not in (out / "tokenizer_config.json").read_text()
 
 

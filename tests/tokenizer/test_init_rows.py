@@ -166,10 +166,12 @@ def test_ways_that_read_text_ask_for_a_corpus(tmp_path):
 
 
 @pytest.mark.parametrize("step", [plan, extend])
-def test_a_way_that_is_named_for_a_tokenizer_without_a_model_is_refused(tiny_model_folder, corpus, tmp_path, step):
+def test_a_way_that_is_named_for_a_tokenizer_without_a_model_is_refused(
+    tiny_model_folder, chinese_file, tmp_path, step
+):
     config = ExtendConfig(
         base=tiny_model_folder / "tokenizer.model",
-        corpus=(corpus,),
+        corpus=(chinese_file,),
         num_new_tokens=9,
         init="mean",
         out=tmp_path / "out",
