@@ -3,24 +3,19 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
 from tokenizer.added_tokens import own_tokens, token_fields
 from tokenizer.base import Base, check_size
-from tokenizer.encode import Fast, SentencePiece
-from tokenizer.fast import fast_tokenizer
-from tokenizer.forms import Encoder, Forms
-from tokenizer.json_file import read_json, write_json
-from tokenizer.merging import last_parts
+from tokenizer.json_file import read_json
 from tokenizer.newline import newline_joins
 from tokenizer.pieces import NEWLINE, SEPARATOR, SPACE, Pieces, class_table, has_strong, segments
-from tokenizer.proto import BYTE, NORMAL, SPECIAL_TYPES, read_proto
+from tokenizer.proto import NORMAL, SPECIAL_TYPES, read_proto
 from tokenizer.renumber import new_ids, renumbered
-from tokenizer.spelling import piece_bytes
-from tokenizer.spm_proto import extended_proto, without_dummy_prefix
+from tokenizer.spm_forms import SpmForms
+from tokenizer.spm_proto import extended_proto
 from tokenizer.start import Start, start_from_characters
 
 _LOWEST_RANK_SCORE: Final = -1e8
@@ -97,10 +92,10 @@ class SpmBase(Base):
         proto.trainer_spec.vocab_size = len(proto.pieces)
         return replace(self, proto=proto, **renumbered(self, new_id))
 
-    def forms(self, workers: int = 1) -> "SpmForms":
+    def forms(self, workers: int = 1) -> SpmForms:
         return self.extended((), workers)  # with the tokens added beside the model, as transformers has them
 
-    def extended(self, pieces: Sequence[str], workers: int = 1, *, scores: Sequence[float] | None = None) -> "SpmForms":
+    def extended(self, pieces: Sequence[str], workers: int = 1, *, scores: Sequence[float] | None = None) -> SpmForms:
         """Return the tokenizer with new pieces; ``scores`` where they do not continue the base's ranks."""
         added = {
             token.id: (token.content, token.options.get("special", False))
@@ -129,80 +124,6 @@ def _parts(piece: str, ids: Mapping[str, int]) -> Iterator[int]:
             yield from (ids[half] for half in halves if half in ids)
 
 
-class SpmForms(Forms):
-    """A ``ModelProto`` and the ``tokenizer.json`` that spells it out."""
-
-    def __init__(self, base: SpmBase, proto: Any, workers: int) -> None:
-        self._base, self.proto, self._workers = base, proto, workers
-
-    @cached_property
-    def fast(self) -> dict[str, Any]:
-        """The contents of ``tokenizer.json``."""
-        return fast_tokenizer(self._base, self.proto)
-
-    @cached_property
-    def main(self) -> Encoder:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return SentencePiece(self.proto, self._workers)
-
-    @cached_property
-    def _fast_form(self) -> Fast:
-        return Fast(self.fast)
-
-    @property
-    def others(self) -> Mapping[str, Encoder]:
-        return {"the fast tokenizer": self._fast_form}
-
-    @property
-    def num_tokens(self) -> int:
-        return len(self.proto.pieces)
-
-    def spelled(self, token: int) -> bytes:
-        return piece_bytes(self.proto.pieces[token])
-
-    def dead(self, first: int) -> list[int]:
-        pieces = self._pieces(first)
-        by_spm = self._bare_ids(pieces)
-        fast = self._fast_form
-        return [
-            token
-            for token, piece, ids in zip(range(first, first + len(pieces)), pieces, by_spm, strict=True)
-            if ids != [token] or fast.encode_bare(piece) != [token]
-        ]
-
-    def merge_parents(self, first: int) -> list[list[int]]:
-        """Return a piece's two parents, or the bytes of a character."""
-        scores = {p.piece: p.score for p in self.proto.pieces if p.type == NORMAL}
-        ids = {p.piece: i for i, p in enumerate(self.proto.pieces) if p.type == NORMAL}
-        bytes_ = {int(p.piece[1:-1], 16): i for i, p in enumerate(self.proto.pieces) if p.type == BYTE}
-        ids.setdefault(NEWLINE, bytes_[ord(NEWLINE)])
-        parents: list[list[int]] = []
-        for piece in self._pieces(first):
-            if len(piece) == 1:
-                parents.append([bytes_[byte] for byte in piece.encode()])
-                continue
-            # A bare space says nothing about the piece and would stand for half of it.
-            parents.append([ids[part] for part in last_parts(piece, scores) if part != SPACE])
-        return parents
-
-    def spelled_by(self, base: Forms, first: int) -> list[list[int]]:
-        assert isinstance(base, SpmForms)
-        space = next((i for i, p in enumerate(base.proto.pieces) if p.piece == SPACE), None)
-        spelled = base._bare_ids(self._pieces(first))
-        return [[i for i in ids if i != space] or ids for ids in spelled]
-
-    def write(self, folder: Path) -> None:
-        (folder / "tokenizer.model").write_bytes(self.proto.SerializeToString())
-        write_json(folder / "tokenizer.json", self.fast)
-
-    def _pieces(self, first: int) -> list[str]:
-        return [self.proto.pieces[i].piece for i in range(first, len(self.proto.pieces))]
-
-    def _bare_ids(self, pieces: Sequence[str]) -> list[list[int]]:
-        """Return what pieces are tokenized to without the space that is put before a text."""
-        bare = SentencePiece(without_dummy_prefix(self.proto), self._workers)
-        return bare.encode([piece.replace(SPACE, " ") for piece in pieces])
-
-
 def read_spm_base(path: Path, folder: Path | None, config: dict[str, Any] | None) -> SpmBase:
     """Read a ``tokenizer.model`` and what stands beside it in a folder."""
     proto, fast = read_proto(path), read_json(folder, "tokenizer.json")
@@ -210,8 +131,9 @@ def read_spm_base(path: Path, folder: Path | None, config: dict[str, Any] | None
     _check_same_ids(path, proto, fast)
     ids = {p.piece: i for i, p in enumerate(proto.pieces)}
     base = SpmBase(path=path, proto=proto, config=config, **token_fields(path, folder, ids, fast, own_tokens(proto)))
-    if not base.special_tokens:
-        base = replace(base, special_tokens=_special_of_proto(proto))
+    # Roles that no file names are the model's own; one that a file sets to null is meant to be none.
+    own = {role: name for role, name in _special_of_proto(proto).items() if role not in base.tokenizer_config}
+    base = replace(base, special_tokens=own | base.special_tokens)
     check_size(base)
     _check_ranks(base)
     return base

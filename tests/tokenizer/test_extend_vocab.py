@@ -84,6 +84,20 @@ def test_the_tokenizer_keeps_its_special_tokens_and_bos(base, extended):
     assert extended.fast("他", add_special_tokens=True)["input_ids"][-1] == extended.spm.encode("他")[-1]
 
 
+@pytest.mark.parametrize(("named", "bos"), [({}, "<s>"), ({"bos_token": None}, None)])
+def test_roles_that_no_file_names_are_those_of_the_sentencepiece_model(model_copy, text_file, tmp_path, named, bos):
+    """A file that names the pad alone says nothing of bos; one that sets bos to null does."""
+    (model_copy / "special_tokens_map.json").write_text(json.dumps({"pad_token": "<unk>"}))
+    (model_copy / "tokenizer_config.json").write_text(json.dumps(named))
+    (model_copy / "tokenizer.json").unlink(missing_ok=True)
+    out = extend(
+        ExtendConfig(base=model_copy, corpus=(text_file,), num_new_tokens=9, init="mean", out=tmp_path / "out")
+    )
+    tokenizer = load_tokenizer(out)
+    assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == (bos, "</s>", "<unk>")
+    assert tokenizer.encode("a b") == [1] * (bos is not None) + tokenizer.encode("a b", add_special_tokens=False)
+
+
 def test_the_model_runs_and_base_tokens_keep_their_logits(tiny_model_folder, extended_folder, base):
     import torch
 
