@@ -7,7 +7,6 @@ How much the lexicon counts is found by leaving out one domain after another: ea
 is taken that does least harm to the domain it suits worst.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -59,7 +58,9 @@ class Choice:
     lexicon_share: float
 
 
-def choose(candidates: Candidates, ranks: Mapping[str, float], next_score: float, num_kept: int) -> Choice:
+def choose(
+    candidates: Candidates, ranks: Mapping[str, float], next_score: float, num_kept: int, workers: int = 1
+) -> Choice:
     """Return the ``num_kept`` best pieces (all, where there are no more).
 
     Args:
@@ -67,11 +68,12 @@ def choose(candidates: Candidates, ranks: Mapping[str, float], next_score: float
         ranks: The base's pieces with their scores.
         next_score: The score that continues them.
         num_kept: How many to choose.
+        workers: Threads.
     """
     pruning = _Pruning(candidates, _parents(candidates.pieces, ranks, next_score))
     # Where a corpus holds few pieces all may stay; the share is judged as if some had to go, for the order's sake.
     num_judged = min(num_kept, round(len(candidates.pieces) / SURPLUS))
-    share = pruning.best_lexicon_share(num_judged) if candidates.lexicon.any() else 0.0
+    share = pruning.best_lexicon_share(num_judged, workers) if candidates.lexicon.any() else 0.0
     removed, lost = pruning.run(share, _WHOLE, 0)
     pieces, gains = _reachable(
         [candidates.pieces[i] for i in removed[::-1]], lost[::-1].sum(axis=1).tolist(), ranks, next_score
@@ -111,14 +113,14 @@ class _Pruning:
         )
         return removed, lost
 
-    def best_lexicon_share(self, num_kept: int) -> float:
+    def best_lexicon_share(self, num_kept: int, workers: int) -> float:
         """Return the share whose greatest regret is least.
 
         A domain's regret: what it loses when the choice does not see it, beside what it loses with its own best share.
         """
         judges = np.flatnonzero(self._share >= MIN_JUDGE).tolist()
         runs = [(share, judge) for share in LEXICON_SHARES for judge in judges]
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(workers) as threads:
             losses = threads.map(lambda run: float(self.run(run[0], run[1], num_kept)[1][:, run[1]].sum()), runs)
         lost = np.array(list(losses)).reshape(len(LEXICON_SHARES), len(judges))
         regret = (lost + 1) / (lost.min(axis=0) + 1)  # one token more, where nothing is lost

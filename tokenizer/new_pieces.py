@@ -37,7 +37,9 @@ def new_pieces(
     if config.num_new_tokens is None:
         return no_vocabulary(len(corpus.held_out)), None
     wanted = MAX_ADVISED if config.num_new_tokens == "auto" else min(config.num_new_tokens, most or MAX_NEW_TOKENS)
-    vocabulary = learn_vocabulary(base, corpus, config.pieces, config.prior, wanted, exponent=config.domain_exponent)
+    vocabulary = learn_vocabulary(
+        base, corpus, config.pieces, config.prior, wanted, exponent=config.domain_exponent, workers=workers
+    )
     found = len(vocabulary.pieces)
     advice = None
     if most is None and (shape := _shape(config, base)) is not None:  # a swap has the size that it has

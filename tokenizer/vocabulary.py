@@ -74,7 +74,14 @@ class Vocabulary:
 
 
 def learn_vocabulary(
-    base: Base, corpus: CorpusCount, pieces: Pieces, prior: Prior, num_new_tokens: int, *, exponent: float = 1.0
+    base: Base,
+    corpus: CorpusCount,
+    pieces: Pieces,
+    prior: Prior,
+    num_new_tokens: int,
+    *,
+    exponent: float = 1.0,
+    workers: int = 1,
 ) -> Vocabulary:
     """Return up to ``num_new_tokens`` pieces, and what every ``STEP`` of them save.
 
@@ -85,6 +92,7 @@ def learn_vocabulary(
         prior: Which lexicon counts beside the corpus.
         num_new_tokens: The budget.
         exponent: Of a domain's size, see ``weighted_segments``.
+        workers: Threads.
 
     Raises:
         InputError: If nothing is worth adding.
@@ -108,9 +116,8 @@ def learn_vocabulary(
         learned = _learn(base, weighted, held_out, pieces, sizes)
         return _curve(base, learned.pieces, learned.gains, learned.saved, sizes)
     learned = _learn(base, weighted, (), pieces, [round(SURPLUS * num_new_tokens)])
-    choice = choose(
-        _candidates(learned, weighted, corpus, lexicon, exponent), base.scores, base.next_score, num_new_tokens
-    )
+    candidates = _candidates(learned, weighted, corpus, lexicon, exponent)
+    choice = choose(candidates, base.scores, base.next_score, num_new_tokens, workers)
     weighed = f"; the lexicon counts {choice.lexicon_share:g} times as much as in learning" if lexicon else ""
     say(f"chose {len(choice.pieces):,} of {len(learned.pieces):,} pieces learned{weighed}")
     index = dict(zip(learned.pieces, learned.tokens.tolist(), strict=True))
