@@ -156,7 +156,7 @@ def _special_tokens(
                 f"{path}: the {role} is {content_of(token)!r} in special_tokens_map.json but "
                 f"{content_of(configured[role])!r} in tokenizer_config.json; expected the same: mend the wrong one."
             )
-    roles = dict(special) or configured
+    roles = {**configured, **special}
     for role, token in roles.items():
         if content_of(token) and content_of(token) not in known:
             raise InputError(

@@ -88,7 +88,7 @@ class Base(ABC):
 
     @abstractmethod
     def parts(self) -> dict[int, set[int]]:
-        """Return, for each token that merges make and that may be dropped, the tokens it is made from by any merge."""
+        """Return, for each token that merges make, the tokens that any merge makes it from."""
 
     @abstractmethod
     def without(self, dropped: Collection[int]) -> Self:

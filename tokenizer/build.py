@@ -25,6 +25,7 @@ from tokenizer.report import write_report
 from tokenizer.result import Result
 from tokenizer.rows import RowPlan, Start, plan_rows
 from tokenizer.sample import plan_sample
+from tokenizer.swap import swapped_pieces
 from tokenizer.verify import Verification, verify
 from tokenizer.write import write_card, write_tokenizer
 
@@ -42,22 +43,20 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     if (num_original := _num_original(base)) is not None:
         say(f"{base.path} was extended before: it had {num_original:,} tokens then, and has {base.num_tokens:,} now")
     given, spare = base, find_spare_tokens(base, config.corpus, workers) if config.prune else None
-    if spare is not None:
-        assert config.num_new_tokens != "auto"
-        base = base.without(spare.order[: config.num_new_tokens])
     segments = partial(base.segments, pieces=config.pieces)
     with kept_quarantine(draft) as quarantine:
         corpus = _count(config, draft, quarantine, segments)
     if config.corpus:
         say(f"read {corpus.num_documents:,} documents: {corpus.num_distinct:,} distinct segments of Chinese")
-    most = len(spare.order) if spare is not None else None
     held_out = measure_base(base.forms(workers), corpus.held_out)
-    vocabulary, advice = new_pieces(config, base, corpus, held_out, workers, most=most)
+    if spare is not None and config.num_new_tokens is not None:
+        (vocabulary, spare), advice = swapped_pieces(config, spare, corpus, workers), None
+    else:
+        vocabulary, advice = new_pieces(config, base, corpus, held_out, workers)
     pruned = None
     if spare is not None:
-        # No more are dropped than are swapped in: the corpus may hold fewer pieces than were asked for.
         pruned = spare.without(len(vocabulary.pieces) or None, draft.work / "pruned" / given.path.name)
-        base, held_out = pruned.base, measure_base(pruned.old, corpus.held_out)
+        base = pruned.base
     old, new = base.forms(workers), vocabulary.on(base, workers)
     verification = _verify(config, base, old, new, corpus)
     write_tokenizer(base, new, draft.folder)

@@ -97,11 +97,9 @@ class ByteBase(Base):
 
     def parts(self) -> dict[int, set[int]]:
         vocabulary = self.fast["model"]["vocab"]
-        added = {token.id for token in self.added_tokens}
         parts: dict[int, set[int]] = {}
         for left, right in self.merges:
-            if (token := vocabulary[left + right]) not in added:
-                parts.setdefault(token, set()).update((vocabulary[left], vocabulary[right]))
+            parts.setdefault(vocabulary[left + right], set()).update((vocabulary[left], vocabulary[right]))
         return parts
 
     def without(self, dropped: Collection[int]) -> "ByteBase":

@@ -4,13 +4,13 @@
 ranks that continue the base's, and leaves out what could never be produced or does not belong.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from hanlm.errors import InputError
-from tokenizer.merging import is_reachable
+from tokenizer.merging import last_parts
 from tokenizer.pieces import NEWLINE, SEPARATOR, STRONG, Pieces, class_table
 from tokenizer.proto import NORMAL, USER_DEFINED, parse_proto
 from tokenizer.spm import SpmBase
@@ -87,33 +87,27 @@ def _reason_against(base: SpmBase, piece: str, known: set[str], pieces: Pieces) 
 
 
 def _reachable(base: SpmBase, wanted: Sequence[str]) -> list[str]:
-    """Return the pieces that merging, best rank first, really arrives at, in an order of ranks that makes it so."""
-    ranks, first = dict(base.ranked), base.next_score
-    parts = ranks.keys() | ({NEWLINE} if base.newline_joins else set[str]())
-    order = list(wanted)
-    while True:
-        order = _after_their_parts(order, parts)
-        scores = ranks | {piece: first - i for i, piece in enumerate(order)}
-        alive = [piece for piece in order if is_reachable(piece, scores)]
-        if len(alive) == len(order):
-            return order
-        order = alive
+    """Return the pieces that merging arrives at, each as early as its ranking allows but after its parts.
 
-
-def _after_their_parts(wanted: Sequence[str], known: Set[str]) -> list[str]:
-    """Return the pieces, each as early as its ranking allows but after two parts it can be merged from."""
-    placed = set(known)
+    A piece is placed once those before it suffice: pieces of a worse rank never come between, since a better merge
+    is always made first. So every prefix is a vocabulary too.
+    """
+    scores, first = dict(base.ranked), base.next_score
+    placed = scores.keys() | ({NEWLINE} if base.newline_joins else set[str]())
     order: list[str] = []
     waiting = list(wanted)
     while waiting:
         later: list[str] = []
         for piece in waiting:
-            if len(piece) == 1 or any(piece[:i] in placed and piece[i:] in placed for i in range(1, len(piece))):
+            scores[piece] = first - len(order)
+            parts = last_parts(piece, scores)
+            if len(piece) == 1 or (parts and placed.issuperset(parts)):
                 placed.add(piece)
                 order.append(piece)
             else:
+                del scores[piece]
                 later.append(piece)
         if len(later) == len(waiting):
-            return order
+            break
         waiting = later
     return order

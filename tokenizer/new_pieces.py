@@ -7,7 +7,7 @@ from tokenizer.advice import MAX_ADVISED, Advice, advise
 from tokenizer.base import Base
 from tokenizer.cost import ModelShape, advised_shape
 from tokenizer.count import CorpusCount
-from tokenizer.extend import MAX_NEW_TOKENS, ExtendConfig
+from tokenizer.extend import ExtendConfig
 from tokenizer.measure import HeldOut
 from tokenizer.merge import read_donor
 from tokenizer.sample import Sample
@@ -17,9 +17,9 @@ from tokenizer.vocabulary import Vocabulary, learn_vocabulary, merge_vocabulary,
 
 
 def new_pieces(
-    config: ExtendConfig, base: Base, corpus: CorpusCount, held_out: HeldOut, workers: int, *, most: int | None = None
+    config: ExtendConfig, base: Base, corpus: CorpusCount, held_out: HeldOut, workers: int
 ) -> tuple[Vocabulary, Advice | None]:
-    """Return the new pieces, and the advice on their number; None where they are swapped in or merged.
+    """Return the new pieces, and the advice on their number; None where there are none, or they are merged.
 
     Args:
         config: What is asked for.
@@ -27,7 +27,6 @@ def new_pieces(
         corpus: What is learned from.
         held_out: What is measured on.
         workers: Threads.
-        most: An upper bound: as many as tokens were dropped for them.
 
     Raises:
         InputError: If nothing is worth adding, or the base cannot be extended in this way.
@@ -36,21 +35,19 @@ def new_pieces(
         return _merge(config, base, corpus, workers), None
     if config.num_new_tokens is None:
         return no_vocabulary(len(corpus.held_out)), None
-    wanted = MAX_ADVISED if config.num_new_tokens == "auto" else min(config.num_new_tokens, most or MAX_NEW_TOKENS)
+    wanted = MAX_ADVISED if config.num_new_tokens == "auto" else config.num_new_tokens
     vocabulary = learn_vocabulary(
         base, corpus, config.pieces, config.prior, wanted, exponent=config.domain_exponent, workers=workers
     )
     found = len(vocabulary.pieces)
     advice = None
-    if most is None and (shape := _shape(config, base)) is not None:  # a swap has the size that it has
+    if (shape := _shape(config, base)) is not None:
         advice = advise(base, corpus, vocabulary, shape, held_out, exhausted=found < wanted, workers=workers)
     if config.num_new_tokens == "auto":
         assert advice is not None
         say(" ".join(advice.explanation()))
         return vocabulary.cut(advice.recommended.num_new_tokens), advice
-    if wanted < config.num_new_tokens:
-        say(f"only {wanted:,} tokens can be dropped, so at most {wanted:,} new ones take their places")
-    elif found < config.num_new_tokens:
+    if found < config.num_new_tokens:
         say(f"{found:,} tokens are added of the {wanted:,} asked for: corpus and lexicon hold no more that would help")
     return vocabulary.cut(found), advice
 

@@ -1,8 +1,8 @@
-"""``--prune``: the base without what the corpus never uses, as a folder that is then extended like any other."""
+"""``--prune``: the base without what the corpus never uses, written as a folder and read back like any other."""
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,26 @@ class SpareTokens:
     base: Base
     old: Forms
     """The base's tokenizer."""
-    num_unused: int
+    unused: list[int]
     """Tokens that the corpus never uses; those that others are made from cannot go."""
     order: list[int]
     """Those that can: the first so many, whatever the number."""
     texts: list[str]
     """Some of the corpus: their tokens must stay the same."""
+
+    def keeping(self, spelled: Collection[bytes]) -> "SpareTokens":
+        """Return the tokens that can be dropped if some must stay, known by what they spell.
+
+        Raises:
+            InputError: If none can.
+        """
+        unused = [token for token in self.unused if self.old.spelled(token) not in spelled]
+        order = droppable(unused, self.base.parts())
+        if not order:
+            raise InputError(
+                f"corpus and lexicon use every token of {self.base.path} that could be dropped; leave out --prune."
+            )
+        return replace(self, unused=unused, order=order)
 
     def without(self, num_dropped: int | None, folder: Path) -> PrunedBase:
         """Write the base without so many of these tokens, by default all, and read it back.
@@ -100,7 +114,7 @@ class SpareTokens:
         if original is not None:  # of a base that was extended before, the new rows are told from the old ones by this
             kept = sum(token < original for token in new_ids(self.base.num_tokens, dropped))
             write_json(folder / "vocab_report.json", {"num_base_tokens": kept})
-        pruned = PrunedBase(read_base(folder, trust_remote_code=True), self.old, dropped, self.num_unused)
+        pruned = PrunedBase(read_base(folder, trust_remote_code=True), self.old, dropped, len(self.unused))
         pruned.require_same_tokens(self.texts)
         return pruned
 
@@ -124,11 +138,12 @@ def find_spare_tokens(base: Base, corpus: Sequence[Path], workers: int = 1) -> S
     if not order:
         raise InputError(f"the corpus uses every token of {base.path} that could be dropped; leave out --prune.")
     say(f"{len(unused):,} tokens never occur in the corpus; {len(order):,} of them are no part of a token that stays")
-    return SpareTokens(base, old, len(unused), order, use.texts)
+    return SpareTokens(base, old, unused, order, use.texts)
 
 
 def _named(base: Base, old: Forms) -> set[int]:
-    """Return the tokens that a role, the configuration or the generation configuration names: they always stay."""
-    roles = {content_of(token) for token in base.special_tokens.values()}
-    named = {token for token in range(base.num_tokens) if old.spelled(token).decode("utf-8", "ignore") in roles}
+    """Return the tokens that are added, or named by a role or a configuration: they always stay."""
+    roles = {content_of(token).encode() for token in base.special_tokens.values()} - {b""}
+    named = {token for token in range(base.num_tokens) if old.spelled(token) in roles}
+    named |= {token.id for token in base.added_tokens}
     return named | set(base.ids_named) | set(ids_in(read_json(base.path if base.config else None, GENERATION)))

@@ -78,8 +78,7 @@ class SpmBase(Base):
 
     def parts(self) -> dict[int, set[int]]:
         ids = {p.piece: i for i, p in enumerate(self.proto.pieces) if p.type == NORMAL}
-        added = {token.id for token in self.added_tokens}
-        return {i: set(_parts(piece, ids)) for piece, i in ids.items() if i not in added}
+        return {i: set(_parts(piece, ids)) for piece, i in ids.items()}
 
     def without(self, dropped: Collection[int]) -> "SpmBase":
         new_id = new_ids(self.num_tokens, dropped)

@@ -44,6 +44,8 @@ class VerificationError(HanLMError):
 class Verification:
     """Failures by kind (all zero in what is published), and how much was checked."""
 
+    changed_tokens: int = 0
+    """Old ids that spell something else now."""
     dead_tokens: int = 0
     changed_lines: int = 0
     sentencepiece_fast_mismatches: int = 0
@@ -60,6 +62,7 @@ class Verification:
     def failures(self) -> str:
         """Return what failed, counted in words; empty if nothing did."""
         failures = {
+            "changed tokens": self.changed_tokens,
             "dead tokens": self.dead_tokens,
             "changed non-Chinese lines": self.changed_lines,
             "texts where SentencePiece and the fast tokenizer differ": self.sentencepiece_fast_mismatches,
@@ -105,6 +108,10 @@ def verify(
         seed: Of the random strings.
     """
     result = Verification()
+    for token in range(base.num_tokens):
+        if new.spelled(token) != old.spelled(token):
+            result.changed_tokens += 1
+            result.note("changed token", old.spelling(token))
     for token in new.dead(base.num_tokens):
         result.dead_tokens += 1
         result.note("dead", new.spelling(token))

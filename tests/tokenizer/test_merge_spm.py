@@ -7,20 +7,25 @@ from typing import Any
 import pytest
 import sentencepiece
 from extending import report_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hanlm.artifact import open_artifact
 from hanlm.errors import ConfigError, InputError
+from hanlm.models import load_model
 from hanlm.quarantine import Quarantine
+from hanlm.tokenizing import load_tokenizer
 from tokenizer import train_spm
 from tokenizer.count import count_corpus, parted_documents
 from tokenizer.extend import ExtendConfig, extend, plan
 from tokenizer.families import read_base
 from tokenizer.merge import DIGITS, FOREIGN, IN_BASE, UNREACHABLE, merge, read_donor
 from tokenizer.pieces import segments
-from tokenizer.proto import USER_DEFINED
+from tokenizer.proto import NORMAL, USER_DEFINED
 from tokenizer.sample import Sample
+from tokenizer.spm import SpmBase
 
 CHINESE = (
     "早上下了一场大雨，孩子们撑着伞，沿着河边走到学校去。",
@@ -216,3 +221,27 @@ def test_a_trained_model_never_sees_the_text_that_it_is_measured_on(chinese_file
     assert {text for texts in counted.values() for text in texts} == held_out
     learned = "\n".join(train_spm._lines([chinese_file], Sample()))
     assert not any(text in learned for text in held_out)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.text("甲乙丙", min_size=2, max_size=5), unique=True, min_size=1, max_size=25))
+def test_every_prefix_of_merged_pieces_is_reachable_from_earlier_ones(tiny_tokenizer_folder: Path, wanted: list[str]):
+    """A worse-ranked part may be merged first and still have a later id: rows are made of earlier ones alone."""
+    base = read_base(tiny_tokenizer_folder / "tokenizer.model")
+    assert isinstance(base, SpmBase)
+    donor = type(base.proto)()
+    for rank, piece in enumerate([*"甲乙丙", *wanted]):
+        donor.pieces.add(piece=piece, score=-float(rank), type=NORMAL)
+    merged = merge(base, donor, "han").pieces
+    first = base.num_tokens
+    parents = base.extended(merged).merge_parents(first)
+    assert all(max(parts) < i for i, parts in enumerate(parents, first))
+    for size in (len(merged) // 2, len(merged)):
+        assert base.extended(merged[:size]).dead(first) == []
+
+
+def test_a_model_gets_rows_for_merged_pieces(tiny_model_folder: Path, donor_file: Path, tmp_path: Path):
+    out = extend(config(tiny_model_folder, tmp_path / "out", spm=donor_file))
+    report = report_of(out)
+    assert report["num_new_tokens"] > 50
+    assert load_model(out).get_input_embeddings().weight.shape[0] == len(load_tokenizer(out))
