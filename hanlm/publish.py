@@ -77,6 +77,12 @@ def refuse_existing(out: Path, overwrite: bool) -> None:
         raise ArtifactError(f"{out} already holds a finished artifact; pass --overwrite or choose another --out.")
 
 
+def _refuse_inputs(out: Path, inputs: Mapping[str, Path | Input]) -> None:
+    for name, path in inputs.items():
+        if isinstance(path, Path) and path.resolve().is_relative_to(out.resolve()):
+            raise ConfigError(f"--out {out} would replace what is read as {name} ({path}); choose another --out.")
+
+
 @contextmanager
 def hold(out: Path) -> Generator[Path]:
     """Keep every other process from writing ``out`` or its work; may be nested within one process.
@@ -123,9 +129,11 @@ def publish(
     ``OUT.work`` stays for the next try.
 
     Raises:
+        ConfigError: If ``out`` is one of the inputs, or holds one.
         ArtifactError: If ``out`` holds something that must not be replaced.
     """
     assert kind in KINDS, kind
+    _refuse_inputs(out, inputs or {})
     refuse_existing(out, overwrite)
     with hold(out) as work:
         refuse_existing(out, overwrite)  # again: an old result may have been put back

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from hanlm.counts import by_reason
 from hanlm.errors import InputError
 from hanlm.log import say
 from hanlm.model_folder import num_base_tokens
@@ -47,7 +48,8 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
     with kept_quarantine(draft) as quarantine:
         corpus = _count(config, draft, quarantine, segments)
     if config.corpus:
-        say(f"read {corpus.num_documents:,} documents: {corpus.num_distinct:,} distinct segments of Chinese")
+        left_out = f"; {by_reason(quarantine.counts)} left out, see quarantine.jsonl" if quarantine.counts else ""
+        say(f"read {corpus.num_documents:,} documents: {corpus.num_distinct:,} distinct segments of Chinese{left_out}")
     held_out = measure_base(base.forms(workers), corpus.held_out)
     if spare is not None and config.num_new_tokens is not None:
         (vocabulary, spare), advice = swapped_pieces(config, spare, corpus, workers), None
@@ -141,8 +143,8 @@ def _write_model(
     num_rows = write_model(base, draft.folder, plan, config.pad_to_multiple, min_rows)
     if plan.num_new:
         spelled = new.spelled_by(old, base.num_tokens)
-        fits = config.resolved_init not in FITTED or _fit_rows(config, base, spelled, corpus, draft.folder)
-        draft.record(init=config.resolved_init if fits else "merge-tree")
+        is_fitted = config.resolved_init in FITTED and _fit_rows(config, base, spelled, corpus, draft.folder)
+        draft.record(init=config.resolved_init if is_fitted else _start(config))
     merged = f"merged from `{config.spm.name}`" if config.spm else f"learned from {corpus.num_documents} documents"
     write_card(base, draft.folder, merged, plan.num_new)
     return num_rows
@@ -150,12 +152,17 @@ def _write_model(
 
 def _plan_rows(config: ExtendConfig, base: Base, old: Forms, new: Forms) -> RowPlan:
     """Return how the new rows start, before any fitting."""
-    way = config.resolved_init
-    start: Start = "merge-tree" if way in ("auto", "calibrated", "distilled") else way
-    if start == "merge-tree" and config.compatible:
-        start = "sub-token-mean"  # the published merge's pieces have no merge tree
+    start = _start(config)
     parents = new.merge_parents(base.num_tokens) if start == "merge-tree" else new.spelled_by(old, base.num_tokens)
     return plan_rows(start, parents, base.num_tokens, config.seed)
+
+
+def _start(config: ExtendConfig) -> Start:
+    """Return the way in which rows start, whatever they are fitted to afterwards."""
+    way = config.resolved_init
+    if way not in ("auto", "calibrated", "distilled", "merge-tree"):
+        return way
+    return "sub-token-mean" if config.compatible else "merge-tree"  # the published pieces have no merge tree
 
 
 def _fit_rows(
@@ -172,7 +179,7 @@ def _fit_rows(
     foreign = [line for line in corpus.foreign_lines if any(char.isalpha() for char in line)]
     way = config.resolved_init
     if not texts:
-        say(f"the new rows start by merge-tree instead of {way}: there is no text to fit them to")
+        say(f"the new rows start by {_start(config)} instead of {way}: there is no text to fit them to")
         return False
     say(f"fitting the new rows to the corpus's text ({way})")
     try:
@@ -181,6 +188,6 @@ def _fit_rows(
     except InputError as error:
         if config.init != "auto":
             raise
-        say(f"the new rows start by merge-tree instead of {way}: {error}")
+        say(f"the new rows start by {_start(config)} instead of {way}: {error}")
         return False
     return True

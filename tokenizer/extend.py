@@ -102,6 +102,10 @@ class ExtendConfig:
             raise ConfigError("--spm and --compatible belong to --method merge-spm; add it, or leave them out.")
         if self.compatible and (self.spm is None or self.num_new_tokens is not None):
             raise ConfigError("--compatible repeats a merge whole: it needs --spm MODEL and no --num-new-tokens.")
+        if self.compatible and self.init == "merge-tree":
+            raise ConfigError(
+                "--init merge-tree needs pieces with ranks, which --compatible has not; take another way."
+            )
         if self.resolved_init in FITTED and not self.corpus:
             raise ConfigError(f"--init {self.init} fits the new rows to text; pass --corpus PATH…, or another --init.")
         if self.spm is None and not self.corpus:

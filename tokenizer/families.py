@@ -29,6 +29,11 @@ def read_base(path: Path, *, trust_remote_code: bool = False) -> Base:
     if not path.is_dir():
         raise InputError(f"there is no base at {path}; pass a model folder, a tokenizer.model or a tokenizer.json.")
     verify_once(path)
+    if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
+        raise InputError(
+            f"{path} is an adapter (adapter_config.json), not a model; expected a whole model: merge the adapter into "
+            "its base first (hanlm sft writes the merged one to OUT/model)."
+        )
     config = None
     if (path / "config.json").is_file():
         check_model_folder(path, trust_remote_code=trust_remote_code)

@@ -10,6 +10,7 @@ import pytest
 import sentencepiece
 from extending import LINE, report_of
 
+from hanlm.artifact import fingerprint
 from hanlm.cli import main
 from hanlm.errors import ArtifactError, ConfigError, HanLMError, InputError
 from tokenizer.extend import ExtendConfig, extend
@@ -261,3 +262,25 @@ def test_ctrl_c_publishes_nothing_and_running_again_finishes(model_copy, text_fi
     with pytest.raises(SystemExit) as done:
         main([str(word) for word in words])
     assert done.value.code == 0
+
+
+def test_the_base_is_never_replaced_by_what_is_made_of_it(extended_folder, text_file, tmp_path):
+    base = Path(shutil.copytree(extended_folder, tmp_path / "base"))
+    before = fingerprint(base)
+    for out in (base, base / ".." / "base"):
+        with pytest.raises(ConfigError, match="read as base"):
+            extend(config_for(base, text_file, tmp_path, out=out, overwrite=True))
+    assert fingerprint(base) == before
+
+
+def test_an_adapter_is_no_base(model_copy, text_file, tmp_path):
+    (model_copy / "config.json").unlink()
+    (model_copy / "adapter_config.json").write_text("{}")
+    refused(config_for(model_copy, text_file, tmp_path), InputError, "adapter", "OUT/model")
+
+
+def test_records_that_are_left_out_are_told_of(model_copy, tmp_path, capsys):
+    text = tmp_path / "text.jsonl"
+    text.write_text((json.dumps({"text": LINE}) + "\n") * 60 + "no json\n", encoding="utf-8")
+    extend(config_for(model_copy, text, tmp_path))
+    assert "; 1 (malformed_json: 1) left out, see quarantine.jsonl" in capsys.readouterr().err

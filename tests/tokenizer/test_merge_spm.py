@@ -92,6 +92,7 @@ def test_a_compatible_merge_is_the_published_one_id_by_id_and_counts_its_faults(
     assert report["tokens_per_char"] == {}
     assert any("不可及" in example for example in report["verification"]["examples"])
     assert "with its faults" in (out / "vocab_report.html").read_text(encoding="utf-8")
+    assert open_artifact(out, "model").manifest["init"] == "sub-token-mean"
     tokenizer = AutoTokenizer.from_pretrained(str(out))
     assert len(tokenizer) == report["num_base_tokens"] + report["num_new_tokens"]
     model = AutoModelForCausalLM.from_pretrained(str(out))
