@@ -3,8 +3,9 @@
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hanlm.errors import InputError
 from hanlm.log import say
@@ -19,10 +20,13 @@ from tokenizer.json_file import read_json, write_json
 from tokenizer.prune import count_use, droppable
 from tokenizer.prune_model import GENERATION, write_pruned
 from tokenizer.renumber import new_ids
-from tokenizer.verify import VerificationError
+from tokenizer.verify import PROBE, VerificationError
+
+MAX_INCREASE: Final = 1.02
+"""Of tokens in text that the corpus does not hold: from here on a user is told."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PrunedBase:
     """A smaller base, and what it lost."""
 
@@ -48,7 +52,13 @@ class PrunedBase:
             "num_dropped": len(self.dropped),
             "dropped": [self.old.spelling(token) for token in self.dropped],
             "kept_ids": list(self.new_id),
+            "probe_tokens": dict(zip(("before", "after"), self.probe_tokens, strict=True)),
         }
+
+    @cached_property
+    def probe_tokens(self) -> tuple[int, int]:
+        """What lines of English, code and other scripts, of no corpus, take before and after."""
+        return self.old.count(PROBE), self.base.forms().count(PROBE)
 
     def require_same_tokens(self, texts: Sequence[str]) -> None:
         """Raise ``VerificationError`` unless documents of the corpus keep the tokens that they had."""
@@ -116,6 +126,12 @@ class SpareTokens:
             write_json(folder / "vocab_report.json", {"num_base_tokens": kept})
         pruned = PrunedBase(read_base(folder, trust_remote_code=True), self.old, dropped, len(self.unused))
         pruned.require_same_tokens(self.texts)
+        before, after = pruned.probe_tokens
+        if after > MAX_INCREASE * before:
+            say(
+                f"careful: {len(PROBE)} test lines of English, code and other scripts take {after / before - 1:.0%} "
+                "more tokens without them; pass all text that the model must stay good at as --corpus"
+            )
         return pruned
 
 

@@ -171,3 +171,12 @@ def test_a_pruned_extended_model_still_tells_its_new_rows(extended_folder, few_w
     kept = after["pruned"]["kept_ids"]
     assert after["num_base_tokens"] == sum(i < before["num_base_tokens"] for i in kept) < before["num_base_tokens"]
     assert len(kept) > after["num_base_tokens"]
+
+
+def test_a_corpus_that_lacks_other_text_is_warned_of(tiny_model_folder, tmp_path, capsys):
+    text = tmp_path / "tiny.txt"
+    text.write_text("So it is.\n", encoding="utf-8")
+    out = extend(ExtendConfig(base=tiny_model_folder, corpus=(text,), prune=True, out=tmp_path / "out"))
+    counts = report_of(out)["pruned"]["probe_tokens"]
+    assert counts["after"] > 1.02 * counts["before"]
+    assert f"{counts['after'] / counts['before'] - 1:.0%} more tokens" in capsys.readouterr().err
