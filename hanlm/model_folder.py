@@ -96,7 +96,19 @@ def read_config(path: Path) -> dict[str, Any]:
     return read_object(file)
 
 
-_TIED_BY_DEFAULT = ("gpt2", "gpt_neo", "opt", "bloom", "gemma", "gemma2", "gemma3_text", "starcoder2")
+_TIED_BY_DEFAULT = (
+    "gpt2",
+    "gpt_bigcode",
+    "gpt_neo",
+    "opt",
+    "bloom",
+    "falcon",
+    "mpt",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "starcoder2",
+)
 """Model types whose configurations leave the key out although one matrix serves both ends."""
 
 

@@ -17,15 +17,31 @@ TRAINING_BYTES: Final = 16
 al. 2020, ZeRO (arXiv:1910.02054), 3.1."""
 
 _NAMES: Final = {
-    "hidden_size": ("hidden_size", "n_embd", "d_model"),
-    "num_layers": ("num_hidden_layers", "n_layer", "num_layers"),
-    "num_heads": ("num_attention_heads", "n_head", "num_heads"),
+    "hidden_size": ("hidden_size", "n_embd", "n_embed", "d_model"),
+    "num_layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
+    "num_heads": ("num_attention_heads", "n_head", "num_heads", "n_heads"),
     "num_rows": ("vocab_size",),
 }
 """What the families' configurations call the same thing."""
 
-_TWO_MATRICES: Final = ("gpt2", "gpt_neo", "gpt_neox", "gptj", "codegen", "opt", "bloom", "phi", "starcoder2")
+_TWO_MATRICES: Final = (
+    "gpt2",
+    "gpt_bigcode",
+    "gpt_neo",
+    "gpt_neox",
+    "gptj",
+    "codegen",
+    "opt",
+    "bloom",
+    "falcon",
+    "mpt",
+    "nemotron",
+    "phi",
+    "starcoder2",
+)
 """Families whose MLP has no gate."""
+_MULTI_QUERY: Final = ("falcon", "gpt_bigcode")
+"""Families with one head of keys and values unless ``multi_query`` says no."""
 _ITEM_BYTES: Final = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -134,7 +150,7 @@ def shape_of(config: Mapping[str, Any], name: str) -> ModelShape:
     return ModelShape(
         name=name,
         **found,
-        num_kv_heads=config.get("num_key_value_heads") or heads,
+        num_kv_heads=_num_kv_heads(config, heads),
         head_dim=config.get("head_dim") or hidden // heads,
         intermediate_size=_intermediate_size(config, hidden),
         num_mlp_matrices=2 if family in _TWO_MATRICES else 3,
@@ -143,8 +159,17 @@ def shape_of(config: Mapping[str, Any], name: str) -> ModelShape:
     )
 
 
+def _num_kv_heads(config: Mapping[str, Any], heads: int) -> int:
+    # Falcon-7B's config.json names as many num_kv_heads as heads, and transformers builds one: only its larger
+    # siblings' architecture looks at the number.
+    if config.get("model_type") in _MULTI_QUERY and not config.get("new_decoder_architecture"):
+        return 1 if config.get("multi_query", True) else heads
+    return config.get("num_key_value_heads") or config.get("num_kv_heads") or heads
+
+
 def _intermediate_size(config: Mapping[str, Any], hidden: int) -> int:
-    dense = config.get("intermediate_size") or config.get("ffn_dim") or config.get("n_inner") or 4 * hidden
+    names = ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner")
+    dense = next((config[name] for name in names if config.get(name)), 4 * hidden)
     visited = config.get("num_experts_per_tok")
     if not visited:
         return dense

@@ -36,15 +36,24 @@ FAMILIES = {
     "opt": {**SIZES, "ffn_dim": 96, "word_embed_proj_dim": 32},
     "gpt2": {"vocab_size": 96, "n_embd": 32, "n_layer": 3, "n_head": 4},
     "bloom": {"vocab_size": 96, "hidden_size": 32, "n_layer": 3, "n_head": 4},
+    "bloom, as published": {"vocab_size": 96, "n_embed": 32, "n_layer": 3, "num_attention_heads": 4},
+    "falcon": {**SIZES, "num_kv_heads": 4},
+    "falcon, many queries": {**SIZES, "multi_query": False, "ffn_hidden_size": 96},
+    "falcon, new decoder": {**SIZES, "num_kv_heads": 2, "new_decoder_architecture": True},
+    "gpt_bigcode": {"vocab_size": 96, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_inner": 80},
+    "gpt_bigcode, many queries": {"vocab_size": 96, "n_embd": 32, "n_layer": 3, "n_head": 4, "multi_query": False},
+    "mpt": {"vocab_size": 96, "d_model": 32, "n_layers": 3, "n_heads": 4},
+    "nemotron": {**GATED, "num_key_value_heads": 2},
 }
 EMBEDDINGS = ("embed_tokens", "wte", "word_embeddings", "embed_in", "lm_head", "embed_out", "wpe", "embed_positions")
 
 
 def build(family: str, **changes: object) -> tuple[torch.nn.Module, ModelShape]:
-    config = AutoConfig.for_model(family, **(FAMILIES[family] | changes))
+    model_type = family.split(",", maxsplit=1)[0]
+    config = AutoConfig.for_model(model_type, **(FAMILIES[family] | changes))
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     # What a checkpoint's config.json holds, which leaves some defaults of the family out.
-    return model, shape_of({"model_type": family, **FAMILIES[family], **changes}, family)
+    return model, shape_of({"model_type": model_type, **FAMILIES[family], **changes}, family)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -64,7 +73,7 @@ def test_rows_are_counted_once_where_embedding_and_output_are_tied(family):
     assert shape.num_row_params(shape.num_rows) == output.numel() * (1 if tied else 2)
 
 
-@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "gpt2", "opt"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "gpt2", "opt", "nemotron"])
 @pytest.mark.parametrize("num_tokens", [1, 7, 24])
 def test_forward_and_training_operations_are_those_that_torch_counts(family, num_tokens):
     model, shape = build(family)
