@@ -79,7 +79,6 @@ def _merge(config: ExtendConfig, base: Base, corpus: CorpusCount, workers: int) 
             config.num_new_tokens,
             sample=Sample(shares=corpus.shares),
             seed=config.seed,
-            workers=workers,
         )
     vocabulary = merge_vocabulary(
         base,

@@ -1,6 +1,7 @@
 """extend-vocab on the tiny base: the invariants on arbitrary text, the files, the model, the report."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,12 +132,16 @@ def test_the_artifact_and_the_report_hold_what_others_read(extended_folder, tiny
     assert "plotly" in page
 
 
-def test_the_result_is_the_same_for_any_number_of_workers(tiny_tokenizer_folder, chinese_file, tmp_path):
-    model = tiny_tokenizer_folder / "tokenizer.model"
-    folders = [
-        extend(ExtendConfig(base=model, corpus=(chinese_file,), num_new_tokens=80, out=tmp_path / str(n), workers=n))
-        for n in (1, 2)
-    ]
+@pytest.mark.parametrize("method", ["continued-bpe", "merge-spm"])
+def test_the_result_is_the_same_for_any_number_of_workers(tiny_tokenizer_folder, chinese_file, tmp_path, method):
+    config = ExtendConfig(
+        base=tiny_tokenizer_folder / "tokenizer.model",
+        corpus=(chinese_file,),
+        num_new_tokens=200,
+        method=method,
+        out=tmp_path,
+    )
+    folders = [extend(replace(config, out=tmp_path / str(n), workers=n)) for n in (1, 2)]
     for name in ("tokenizer.model", "tokenizer.json", "vocab_report.json"):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
     assert open_artifact(folders[0], "tokenizer").hash == open_artifact(folders[1], "tokenizer").hash
