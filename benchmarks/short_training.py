@@ -105,15 +105,16 @@ class Stream:
     def __iter__(self) -> Iterator[list[int]]:
         """Yield rows for ever; ``num_chars`` counts the characters of those yielded."""
         buffer: list[int] = []
+        chars: list[float] = []  # of each token in the buffer: a document's, spread evenly over its tokens
         while True:
             for i in self._order:
                 ids = document_ids(self._tokenizer, [self._texts[i]])[0]
                 buffer += ids
-                chars_per_token = len(self._texts[i]) / len(ids)
+                chars += [len(self._texts[i]) / len(ids)] * len(ids)
                 while len(buffer) >= self._length:
+                    self.num_chars += sum(chars[: self._length])
                     yield buffer[: self._length]
-                    buffer = buffer[self._length :]
-                self.num_chars += chars_per_token * len(ids)
+                    buffer, chars = buffer[self._length :], chars[self._length :]
 
 
 def flops_per_token(model: Any) -> float:
