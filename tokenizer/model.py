@@ -41,6 +41,7 @@ _TOKENIZER = (
 _NOT_COPIED = (
     ".safetensors",
     ".bin",
+    ".bin.index.json",
     ".pt",
     ".pth",
     ".ckpt",

@@ -114,6 +114,14 @@ def test_a_base_of_pickles_is_refused(model_copy, text_file, tmp_path):
     refused(config_for(model_copy, text_file, tmp_path), InputError, "pickle", "pytorch_model.bin")
 
 
+def test_pickles_beside_safetensors_are_left_out_with_their_index_and_notes_are_copied(model_copy, text_file, tmp_path):
+    for name in ("pytorch_model.bin", "pytorch_model.bin.index.json", "NOTES.md"):
+        (model_copy / name).write_text("{}")
+    out = extend(config_for(model_copy, text_file, tmp_path))
+    assert (out / "NOTES.md").is_file()
+    assert not list(out.glob("pytorch_model*"))
+
+
 @pytest.mark.fault(23)
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "a tokenizer alone"])
 def test_a_base_with_code_of_its_own_is_refused_without_the_flag(model_copy, text_file, tmp_path, name):
