@@ -14,7 +14,11 @@ def ids_in(config: Mapping[str, Any]) -> Iterator[int]:
 
 
 def renumbered_config(config: Mapping[str, Any], new_id: Mapping[int, int]) -> dict[str, Any]:
-    """Return a configuration with new ids; an id that no token has any more is taken out of lists."""
+    """Return a configuration with new ids; an id that no token has any more is taken out of lists.
+
+    A list in a list is a sequence of tokens (``bad_words_ids``): without one of its tokens it is taken out whole, since
+    what is left would stand for another text.
+    """
     return {key: _mapped(value, new_id) if _holds_ids(key) else _nested(value, new_id) for key, value in config.items()}
 
 
@@ -28,7 +32,8 @@ def _nested(value: Any, new_id: Mapping[int, int]) -> Any:
 
 def _mapped(value: Any, new_id: Mapping[int, int]) -> Any:
     if isinstance(value, list):
-        return [_mapped(one, new_id) for one in value if not isinstance(one, int) or one in new_id]
+        kept = [_mapped(one, new_id) for one in value if all(token in new_id for token in _flat(one))]
+        return kept if kept or not value else None  # transformers refuses an empty bad_words_ids
     return new_id.get(value) if isinstance(value, int) and value >= 0 else value
 
 

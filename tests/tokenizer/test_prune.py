@@ -103,9 +103,16 @@ def test_ids_in_a_configuration_move_and_other_numbers_stay():
         "text_config": {"eos_token_id": 7},
         "suppress_tokens": [5],
         "sep_token_id": 99,
-        "bad_words_ids": [[5, 6], [7]],
+        "bad_words_ids": [[5, 6], [7], [7, 5]],
     }
     assert renumbered_config(nested, {5: 1, 7: 2}) == {
         "bos_token_id": 1, "eos_token_id": [2, 1], "pad_token_id": None, "vocab_size": 7, "hidden_size": 5,
-        "text_config": {"eos_token_id": 2}, "suppress_tokens": [1], "sep_token_id": None, "bad_words_ids": [[1], [2]],
+        "text_config": {"eos_token_id": 2}, "suppress_tokens": [1], "sep_token_id": None,
+        "bad_words_ids": [[2], [2, 1]],
     }  # fmt: skip
+
+
+def test_a_ban_on_several_tokens_goes_when_one_of_them_does():
+    """Else a ban on two tokens in a row would become a ban on one of them wherever it stands."""
+    assert renumbered_config({"bad_words_ids": [[5, 6], [6, 7], [7]]}, {5: 1, 7: 2}) == {"bad_words_ids": [[2]]}
+    assert renumbered_config({"bad_words_ids": [[5, 6]]}, {5: 1, 7: 2}) == {"bad_words_ids": None}
