@@ -160,7 +160,9 @@ def auto(base: Path, corpus: Path, out: Path, **changes: object) -> dict:
 
 
 @pytest.mark.parametrize("prior", ["none", "jieba"])
-def test_auto_gives_byte_for_byte_what_that_number_would_have_given(tiny_model_folder, words_file, tmp_path, prior):
+def test_with_one_domain_auto_gives_byte_for_byte_what_that_number_would_have_given(
+    tiny_model_folder, words_file, tmp_path, prior
+):
     report = auto(tiny_model_folder, words_file, tmp_path / "auto", prior=prior)
     taken = report["num_new_tokens"]
     assert taken == report["advice"]["recommended_num_new_tokens"] == report["num_requested_tokens"]
@@ -173,6 +175,26 @@ def test_auto_gives_byte_for_byte_what_that_number_would_have_given(tiny_model_f
     assert report["size_curve"][0] == number["size_curve"][0]
     assert report["size_curve"][-1] == number["size_curve"][-1]
     assert max(s["num_new_tokens"] for s in number["advice"]["sizes"]) == taken
+
+
+def test_with_several_domains_auto_gives_the_size_it_recommends_and_what_it_told_of_it(
+    tiny_model_folder, words_file, tmp_path
+):
+    """The pieces may be others than for that number, since they are chosen from more."""
+    rows = [json.loads(line) for line in words_file.read_text(encoding="utf-8").splitlines()]
+    named = [row | {"domain": ("story", "news", "law")[i % 3]} for i, row in enumerate(rows)]
+    domains = tmp_path / "domains.jsonl"
+    domains.write_text("".join(json.dumps(row) + "\n" for row in named), encoding="utf-8")
+    report = auto(tiny_model_folder, domains, tmp_path / "auto")
+    told = {point["num_new_tokens"]: point for point in report["advice"]["sizes"]}
+    taken = report["num_new_tokens"]
+    assert taken == report["advice"]["recommended_num_new_tokens"] == len(report["new_pieces"]) < max(told)
+    assert report["tokens_per_char_overall"]["extended"] == pytest.approx(told[taken]["tokens_per_char_overall"])
+    for domain in ("story", "news", "law"):
+        per_char = report["tokens_per_char"][domain]
+        assert per_char["base"] > per_char["extended"] == pytest.approx(told[taken]["tokens_per_char"][domain])
+    checks = ("dead_tokens", "changed_lines", "sentencepiece_fast_mismatches", "round_trip_failures")
+    assert [report["verification"][name] for name in checks] == [0, 0, 0, 0]
 
 
 def test_a_larger_model_is_told_to_take_more_tokens(tiny_tokenizer_folder, words_file, tmp_path, monkeypatch):
