@@ -111,7 +111,7 @@ class ByteBase(Base):
         parts = {"model": model | {"vocab": vocabulary, "merges": merges}, "added_tokens": listed}
         return replace(self, fast=self.fast | parts | {"post_processor": changed["post_processor"]}, **changed)
 
-    def forms(self, workers: int = 1) -> "ByteForms":  # noqa: ARG002 (the library takes every core)
+    def forms(self, workers: int = 1) -> "ByteForms":  # noqa: ARG002 (extend tells the library)
         return self._own
 
     def extended(self, pieces: Sequence[str], workers: int = 1) -> "ByteForms":  # noqa: ARG002 (as above)

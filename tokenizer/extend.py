@@ -75,7 +75,8 @@ class ExtendConfig:
     seed: int = 0
     """Of random rows, and of the order of text that rows are fitted to."""
     workers: int = 0
-    """Threads; 0 takes every core. The result does not depend on it."""
+    """Threads; 0 takes every core. The result does not depend on it. Models that merge-spm trains take 16, whatever it
+    says; fitting rows takes as many as torch does."""
     max_quarantined: float = MAX_QUARANTINED
     """Fail when a larger share of the records cannot be read."""
     trust_remote_code: bool = False
@@ -222,6 +223,9 @@ def extend(config: ExtendConfig) -> Path:
     from tokenizer.compare import read_compared
     from tokenizer.families import read_base
 
+    if config.workers:
+        # Read by tokenizers when it first encodes in this process.
+        os.environ["RAYON_NUM_THREADS"] = str(config.workers)
     refuse_existing(config.out, config.overwrite)
     list_files(config.corpus)
     base = read_base(config.base, trust_remote_code=config.trust_remote_code)

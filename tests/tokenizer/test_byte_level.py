@@ -1,6 +1,8 @@
 """Byte-level BPE bases of every family's shape: trained here, extended, and read by the libraries that read them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +225,41 @@ def test_a_configuration_that_leaves_the_tie_to_its_class_is_understood(tmp_path
     report = report_of(out)
     assert report["num_base_tokens"] == size + 4
     assert AutoModelForCausalLM.from_pretrained(out).transformer.wte.weight.shape[0] == size + 34
+
+
+THREADS = """
+import sys
+from pathlib import Path
+from tokenizer.encode import Fast
+from tokenizer.extend import ExtendConfig, extend
+
+num_started = 0
+
+def num_threads():
+    return len(list(Path("/proc/self/task").iterdir()))
+
+def counting(encode):
+    def counted(self, texts):
+        global num_started
+        before = num_threads()
+        ids = encode(self, texts)
+        num_started += num_threads() - before
+        return ids
+    return counted
+
+Fast.encode, Fast.encode_words = counting(Fast.encode), counting(Fast.encode_words)
+base, corpus, out, workers = sys.argv[1:]
+extend(ExtendConfig(base=Path(base), corpus=(Path(corpus),), num_new_tokens=50, out=Path(out), workers=int(workers)))
+print(num_started)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads as Linux lists them")
+def test_the_encoding_library_starts_as_many_threads_as_workers_are_asked_for(tmp_path, english_lines, chinese_file):
+    base = make_base(tmp_path / "base", "gpt2", english_lines * 5)
+    for workers in (1, 5):
+        words = [base, chinese_file, tmp_path / str(workers), workers]
+        done = subprocess.run(
+            [sys.executable, "-c", THREADS, *map(str, words)], capture_output=True, text=True, check=True
+        )
+        assert int(done.stdout) == workers
