@@ -8,17 +8,18 @@ from tokenizer.usage import Usage
 MIN_SHARE: Final = 0.1
 """Of the new tokens: a user is told from here on. 6,000 tokens beside 0.4 MB have 29% of them, beside 2.9 MB 2%."""
 
-SMALL_CHARS: Final = 2_000_000
-"""Text up to here is counted whole; of more a sample is, in which a rare word may be missing."""
 
+def num_lexicon_only(usage: Usage, parents: Sequence[Sequence[int]]) -> int | None:
+    """Return how many new tokens the text neither uses nor merges into one that it uses; None of a sample.
 
-def num_lexicon_only(usage: Usage, parents: Sequence[Sequence[int]]) -> int:
-    """Return how many new tokens the counted text neither uses nor merges into one that it uses.
+    What a sample does not use the rest of the text may.
 
     Args:
         usage: The new tokens, in order of id.
         parents: For each the ids that it is merged from, all smaller than its own.
     """
+    if usage.is_sampled:
+        return None
     made = {token.id for token in usage.tokens if token.num_uses}
     for token, parts in zip(reversed(usage.tokens), reversed(parents), strict=True):
         if token.id in made:
@@ -26,9 +27,9 @@ def num_lexicon_only(usage: Usage, parents: Sequence[Sequence[int]]) -> int:
     return sum(token.id not in made for token in usage.tokens)
 
 
-def lexicon_warning(num_alone: int, usage: Usage) -> str | None:
+def lexicon_warning(num_alone: int | None, usage: Usage) -> str | None:
     """Return what to tell a user whose corpus is small for so many tokens."""
-    if usage.num_chars > SMALL_CHARS or num_alone < MIN_SHARE * len(usage.tokens) or not num_alone:
+    if not num_alone or num_alone < MIN_SHARE * len(usage.tokens):
         return None
     return (
         f"{num_alone:,} of the {len(usage.tokens):,} new tokens come from the lexicon alone: the corpus is small and "

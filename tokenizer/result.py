@@ -65,8 +65,8 @@ class Findings:
     single_chars: list[frozenset[str]]
     """The characters that are one token, of each tokenizer."""
     usage: Usage
-    num_lexicon_only: int
-    """New tokens that the text counted for ``usage`` has no part in."""
+    num_lexicon_only: int | None
+    """New tokens that the text counted for ``usage`` has no part in; None where that is a sample of the corpus."""
 
     @property
     def warning(self) -> str | None:

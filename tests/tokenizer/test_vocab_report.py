@@ -162,6 +162,18 @@ def test_tokens_that_the_lexicon_alone_brings_are_told_of(tiny_model_folder, chi
         assert said in page
 
 
+def test_of_a_sample_nothing_is_said_to_be_the_lexicons_alone(
+    tiny_model_folder, chinese_file, tmp_path, capsys, monkeypatch
+):
+    """The sample weighs little beside what counting whole stops at, as one of many domains does."""
+    monkeypatch.setattr("tokenizer.usage.MAX_SAMPLED_CHARS", 2000)
+    base = tiny_model_folder / "tokenizer.model"
+    out = extend(ExtendConfig(base=base, corpus=(chinese_file,), num_new_tokens=2000, out=tmp_path / "out"))
+    assert report_of(out)["usage"]["num_lexicon_only"] is None
+    page = (out / "vocab_report.html").read_text(encoding="utf-8")
+    assert "from the lexicon alone" not in capsys.readouterr().err + page
+
+
 def test_the_size_curve_names_the_domains_that_end_highest_and_lowest(tiny_tokenizer_folder, tmp_path):
     corpus = tmp_path / "text.jsonl"
     texts = {"verse": "春眠不觉晓，处处闻啼鸟。", "letter": "他打开信，读了两遍。", "mixed": "The river，河。"}
