@@ -69,7 +69,8 @@ def learn(start: Start, *, sizes: Sequence[int], min_gain: int = 2 * WEIGHT_UNIT
         for first, length in zip(state.new_first[:count], state.new_length[:count], strict=True)
     ]
     gains, least = state.new_gain[:count], start.runs.least if start.runs else 0
-    is_exact = least == 0 or (count == sizes[-1] and int(gains.min()) >= least)
+    # Where the text held no more pieces, none that reaches over a cut would have been worth adding either.
+    has_all = least <= min_gain or (count == sizes[-1] and int(gains.min()) >= least)
     # The rest of the state is large, and no longer of use.
     return Learned(
         pieces=found,
@@ -80,7 +81,7 @@ def learn(start: Start, *, sizes: Sequence[int], min_gain: int = 2 * WEIGHT_UNIT
         tok_hash=state.tok_hash,
         tok_len=state.tok_len,
         runs=start.runs,
-        is_exact=is_exact,
+        is_exact=has_all and not start.is_saturated,
     )
 
 

@@ -26,6 +26,8 @@ class Start(NamedTuple):
     """Symbols -> the piece as the vocabulary spells it."""
     runs: Runs | None = None
     """What the segments were cut into, where they were."""
+    is_saturated: bool = False
+    """Whether a run counts less than its segments do together, because weights end at ``MAX_WEIGHT``."""
 
 
 def start_from_characters(
@@ -50,7 +52,7 @@ def start_from_characters(
         max_chars: Longest new piece.
         num_pairs: Cut segments at all but so many pairs of characters, see ``rare_pairs``; None cuts nowhere.
     """
-    text, weight, runs = _text(segments, held_out, base_pieces, num_pairs)
+    text, weight, runs, is_saturated = _text(segments, held_out, base_pieces, num_pairs)
     chars = np.flatnonzero(np.bincount(text))[1:].astype(np.int32)  # the first is the barrier, 0
     first, last = chars.size, chars.size + len(base_pieces)
     token_of = np.full(0x110000, kernels.BARRIER, np.int32)
@@ -65,7 +67,7 @@ def start_from_characters(
     for token, piece in enumerate(base_pieces, first):
         enter(state, token, code_points(piece))
         state.tok_strong[token] = bool((class_table(pieces)[code_points(piece)] == STRONG).any())
-    return Start(state, first, last, _string, runs)
+    return Start(state, first, last, _string, runs, is_saturated)
 
 
 def empty_state(
@@ -161,16 +163,18 @@ def _text(
     held_out: Sequence[Sequence[str]],
     base_pieces: Sequence[str],
     num_pairs: int | None,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Runs | None]:
-    """Return the segments' code points with a barrier (0) around each, the weight of each position, and the cuts."""
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Runs | None, bool]:
+    """Return code points with a barrier (0) around each segment, the weight of each, the cuts, and ``is_saturated``."""
     if num_pairs is None:
-        return *_joined(strings_of(segments, held_out), weights_of(segments, held_out)), None
+        return *_joined(strings_of(segments, held_out), weights_of(segments, held_out)), None, False
     given = weights_of(segments, ())
     runs = cut_rare(*_joined([*segments], given), code_points("\0".join(base_pieces)), num_pairs)
-    weights = np.minimum(runs.totals(given[:, np.newaxis])[:, 0], MAX_WEIGHT).astype(np.int32)
+    totals = runs.totals(given[:, np.newaxis])[:, 0]
+    weights = np.minimum(totals, MAX_WEIGHT).astype(np.int32)
     measured, unlearned = _joined(strings_of({}, held_out), weights_of({}, held_out))
     text = np.concatenate([runs.text, measured[1:]])
-    return text, np.concatenate([spread(weights, runs.lengths), unlearned[1:]]), runs
+    weight = np.concatenate([spread(weights, runs.lengths), unlearned[1:]])
+    return text, weight, runs, bool((totals > MAX_WEIGHT).any())
 
 
 def _joined(

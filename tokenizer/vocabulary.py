@@ -135,6 +135,7 @@ def _learn(
         learned = learn(base.start(segments, held_out, pieces, sizes[-1], num_pairs), sizes=sizes)
         if learned.is_exact:
             return learned
+        del learned  # its arrays are as long as the text
     return learn(base.start(segments, held_out, pieces, sizes[-1]), sizes=sizes)
 
 
