@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tokenizer import bpe_kernels as kernels
 from tokenizer.bpe_loop import NEEDS_ROOM, add_given, add_pieces, seed
 from tokenizer.rare_pairs import Runs
-from tokenizer.start import Start
+from tokenizer.start import Start, check_positions
 
 WEIGHT_UNIT = 100
 """Weights are whole numbers of 1/100 occurrence, so that sums do not depend on their order."""
@@ -134,6 +134,7 @@ def _enlarged(s: kernels.State) -> kernels.State:
     """Return the state with room for the step that asked for it, and a third more of what was full."""
     spare = int(s.n[kernels.SPARE])
     candidates = _capacity(s.gain.size, int(s.n[kernels.NUM_CANDIDATES]) + spare)
+    check_positions(int(s.n[kernels.NUM_RECORDS]) + spare)
     records = _capacity(s.records.size // 2, int(s.n[kernels.NUM_RECORDS]) + spare)
     heap = _capacity(s.heap_gain.size, int(s.n[kernels.NUM_HEAP]) + spare)
     touched = np.zeros(_capacity(s.touched.size, spare), np.int32)  # empty between steps

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hanlm.errors import InputError
 from tokenizer import bpe_kernels as kernels
 from tokenizer.bpe_loop import add_token
 from tokenizer.pieces import STRONG, Pieces, class_table
@@ -13,6 +14,8 @@ from tokenizer.rare_pairs import Runs, cut_rare
 
 MAX_PIECE_CHARS = 16
 MAX_WEIGHT = 2**31 - 1
+MAX_POSITIONS = 2**31 - 1
+"""Positions in the text, and records of them, are int32."""
 
 
 class Start(NamedTuple):
@@ -87,7 +90,11 @@ def empty_state(
         num_new: The most that will be added.
         num_domains: Of held-out text.
         max_length: Longest new piece in symbols.
+
+    Raises:
+        InputError: If the text has more positions than can be told apart.
     """
+    check_positions(text.size)
     max_tokens = num_base + num_new
     slots = 1 << (4 * max_tokens).bit_length()
     # What 58 MB came to; more is made as needed, and what is never written takes no memory.
@@ -124,6 +131,14 @@ def empty_state(
     )
     state.n[kernels.PENDING] = -1
     return state
+
+
+def check_positions(count: int) -> None:
+    """Refuse more positions or records than int32 numbers."""
+    if count > MAX_POSITIONS:
+        raise InputError(
+            "the corpus holds more distinct Chinese text than one run can learn from; pass a smaller --max-chars"
+        )
 
 
 def enter(state: kernels.State, token: int, symbols: npt.NDArray[np.int32]) -> None:

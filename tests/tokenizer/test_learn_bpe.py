@@ -3,9 +3,11 @@
 from collections import Counter
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hanlm.errors import InputError
 from tokenizer.learn import WEIGHT_UNIT, learn
 from tokenizer.pieces import SPACE, STRONG, class_table, segments
 from tokenizer.start import start_from_characters
@@ -111,3 +113,10 @@ def test_segments_hold_only_what_the_mode_allows():
 
 def test_long_runs_of_spaces_are_cut_in_linear_time():
     assert segments(" " * 300_000 + "x" + "中" + " " * 300_000, MODE) == ["中"]
+
+
+@pytest.mark.parametrize("limit", [20, 200])  # positions: 121; records: more
+def test_more_text_than_positions_can_number_is_refused(monkeypatch: pytest.MonkeyPatch, limit: int):
+    monkeypatch.setattr("tokenizer.start.MAX_POSITIONS", limit)
+    with pytest.raises(InputError, match="pass a smaller --max-chars"):
+        learn(start_from_characters({"甲乙丙丁" * 30: WEIGHT_UNIT}, (), "han", "甲乙丙丁", (), 5), sizes=[5])
