@@ -64,7 +64,7 @@ def timed(command: list[str]) -> Timing:
 
 
 def main() -> None:
-    """Run both and print a Markdown table."""
+    """Run each and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True)

@@ -28,9 +28,9 @@ HEAD, TAIL, FIRST, LENGTH, TOUCHED_AT, COUNT, NUM_FIELDS = range(7)
 
 
 class State(NamedTuple):
-    """Every array of one learning run (types for numba are fixed by ``learn``)."""
+    """Every array of one learning run (types for numba are fixed by ``start.empty_state``)."""
 
-    text: Any  # int32 [chars]: code points, 0 at barriers
+    text: Any  # int32 [chars]: code points, on byte-level bases bytes; 0 at barriers
     weight: Any  # int32 [chars]: >= 0 how often the segment counts; < 0: held out, -(domain + 1)
     tok: Any  # int32 [chars]
     end_len: Any  # uint8 [chars]
