@@ -60,7 +60,7 @@ def train_spm(
     except RuntimeError as error:
         raise InputError(
             f"sentencepiece cannot train a {kind} model of {num_tokens} tokens on this corpus ({error}); each of the "
-            "corpus's characters takes one: pass a larger --num-new-tokens, or a smaller one if there is too little text."
+            "corpus's characters takes one: pass a larger --num-new-tokens, or a smaller one for so little text."
         ) from None
     return parse_proto(file.getvalue())
 
