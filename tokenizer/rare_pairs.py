@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tokenizer.bpe_cut import add_rows, cut_runs, keep_pairs, lay_runs, number_keys, sum_pairs
 
-_BUCKETS: Final = 1 << 22
+_MAX_BUCKETS: Final = 1 << 22
 """Four for each pair of 58 MB; in larger corpora what meets in a bucket is cut less often."""
 
 
@@ -50,9 +50,9 @@ def cut_rare(
         kept: [symbols] a text whose pairs are never cut: the base's own pieces merge however rare they are.
         num_pairs: How many pairs are frequent.
     """
-    sums = np.zeros(_BUCKETS, np.int64)
+    sums = np.zeros(min(_MAX_BUCKETS, 1 << (4 * text.size).bit_length()), np.int64)
     sum_pairs(text, weight, sums)
-    least = int(np.partition(sums, -num_pairs)[-num_pairs]) if num_pairs < _BUCKETS else 0
+    least = int(np.partition(sums, -num_pairs)[-num_pairs]) if num_pairs < sums.size else 0
     keep_pairs(kept, sums)
     # Room for as many as there could be: what is not written takes no memory.
     places, keys = np.empty((text.size, 3), np.int32), np.empty(text.size, np.uint64)
