@@ -90,9 +90,10 @@ class Advice:
         return training, inference
 
     def listed(self) -> list[Size]:
-        """Return sizes enough to draw a curve: the base's, every so many, the recommended and the last."""
+        """Return sizes enough to draw a curve: the base's, every so many, those that are spoken of and the last."""
         step = -(-len(self.sizes) // _MAX_LISTED)
-        kept = {s.num_new_tokens: s for s in [self.base, *self.sizes[::step], self.recommended, self.sizes[-1]]}
+        named = [self.recommended, self.by_cost, self.sizes[-1]]
+        kept = {s.num_new_tokens: s for s in [self.base, *self.sizes[::step], *named]}
         return [kept[n] for n in sorted(kept)]
 
     def explanation(self) -> list[str]:
@@ -100,9 +101,9 @@ class Advice:
         best, (training, inference) = self.recommended, self.relative(self.recommended)
         sentences = [
             f"Recommended: {best.num_new_tokens:,} new tokens, {self.num_base_tokens + best.num_new_tokens:,} in all. "
-            f"A character of Chinese then takes {best.tokens_per_char_overall:.3f} tokens instead of "
-            f"{self.base.tokens_per_char_overall:.3f}. Training {self.shape.name} on a character costs {training:.0%} "
-            f"of what it costs with the base's tokens, and generating one {inference:.0%}."
+            f"A character of Chinese text then takes {best.tokens_per_char_overall:.3f} tokens instead of "
+            f"{self.base.tokens_per_char_overall:.3f}. Training the model {self.shape.name} on a character costs "
+            f"{training:.0%} of what it costs with the base's tokens, and generating one {inference:.0%}."
         ]
         if best.rare_share > MAX_RARE_SHARE:
             sentences.append(

@@ -18,10 +18,12 @@ def advice_section(page: Page, advice: Advice, num_new_tokens: int) -> None:
     """
     best = advice.recommended
     training, inference = advice.relative(best)
+    # Where costs still fall at the end of what was looked at, a larger size may well be right.
+    label = "Recommended" if advice.bound_by != "largest size" else f"Best up to {advice.sizes[-1].num_new_tokens:,}"
     page.section("How many tokens to add")
     page.cards(
         [
-            Card(label="Recommended", value=f"{best.num_new_tokens:,}", note=f"for {advice.shape.name}", tone="good"),
+            Card(label=label, value=f"{best.num_new_tokens:,}", note=f"for the model {advice.shape.name}", tone="good"),
             Card(label="Training a character costs", value=f"{training:.0%}", note="of what it costs with the base"),
             Card(label="Generating one costs", value=f"{inference:.0%}", note="of what it costs with the base"),
         ]
@@ -42,7 +44,7 @@ def advice_section(page: Page, advice: Advice, num_new_tokens: int) -> None:
             f"rarer than {MIN_OCCURRENCES}",
             "training memory, MiB",
         ],
-        [_row(advice, size) for size in _some(listed, best)],
+        [_row(advice, size) for size in _some(listed, (best, advice.by_cost, listed[-1]))],
         caption="Costs beside the base's; the share of new tokens that occur too seldom; memory of the new rows",
     )
     for paragraph in _method(advice):
@@ -58,18 +60,19 @@ def _costs(advice: Advice, listed: Sequence[Size], marks: dict[str, int]) -> Any
     lines = {"training": {"width": 7}, "generating one text at a time": {"width": 2}}
     for (name, line), values in zip(lines.items(), zip(*map(advice.relative, listed), strict=True), strict=True):
         figure.add_scatter(x=sizes, y=values, name=name, mode="lines", line=line)
-    for name, size in marks.items():
-        figure.add_vline(x=size, line={"dash": "dot", "color": "var(--muted)"}, annotation_text=name)
+    for (name, size), place in zip(marks.items(), ("top left", "bottom left"), strict=False):
+        dotted = {"dash": "dot", "color": "var(--muted)"}
+        figure.add_vline(x=size, line=dotted, annotation_text=name, annotation_position=place)
     figure.update_layout(xaxis_title="new tokens", yaxis_title="cost of a character beside the base's")
     figure.update_xaxes(tickformat=",d", nticks=5)  # more would run into each other on a phone
     figure.update_yaxes(rangemode="tozero")
     return figure
 
 
-def _some(listed: Sequence[Size], best: Size) -> list[Size]:
-    """Return about ten of the sizes, the first, the recommended and the last among them."""
+def _some(listed: Sequence[Size], named: Sequence[Size]) -> list[Size]:
+    """Return about ten of the sizes, the first and those that are spoken of among them."""
     step = -(-len(listed) // 10)
-    return [size for i, size in enumerate(listed) if i % step == 0 or size is best or size is listed[-1]]
+    return [size for i, size in enumerate(listed) if i % step == 0 or any(size is one for one in named)]
 
 
 def _row(advice: Advice, size: Size) -> list[str | int | float]:

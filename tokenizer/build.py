@@ -86,8 +86,9 @@ def build(config: ExtendConfig, base: Base, compared: Sequence[NamedTokenizer], 
         say(warning)
     if result.measure is not None and vocabulary.pieces:
         ratios = result.measure.overall.ratios()
+        seen = "" if corpus.is_held_out else f", measured on {corpus.measured_on}"
         untrained = "; the new rows are untrained: continue with hanlm pretrain" if num_rows else ""
-        say(f"{ratios['base']:.3f} -> {ratios['extended']:.3f} tokens per character of Chinese{untrained}")
+        say(f"{ratios['base']:.3f} -> {ratios['extended']:.3f} tokens per character of Chinese text{seen}{untrained}")
     elif pruned is not None:
         say(f"{pruned.old.num_tokens:,} -> {base.num_tokens:,} tokens; the corpus's text is tokenized as before")
     draft.tokenizer_hash = tokenizer_hash(draft.folder)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from tokenizer import bpe_kernels as kernels
 from tokenizer.byte_alphabet import byte_of_char, bytes_of, continuation, is_strong, spelled, strong_chars, unfinished
 from tokenizer.pieces import SEPARATOR, SPACE, Pieces, class_table
-from tokenizer.start import Start, code_points, empty_state, enter, spread, strings_of, weights_of
+from tokenizer.start import MAX_TOKEN_SYMBOLS, Start, code_points, empty_state, enter, spread, strings_of, weights_of
 
 MAX_PIECE_BYTES = 48
 """Sixteen Chinese characters."""
@@ -96,12 +96,13 @@ def _lay(
     tokens_per_string: npt.NDArray[np.int64],
     classes: npt.NDArray[np.uint8],
 ) -> None:
-    """Write the base's tokens into the state; a token that touches a separator is a barrier."""
+    """Write the base's tokens into the state; a token that touches a separator, or is too long, is a barrier."""
     ends = np.cumsum(sizes)
     starts = ends - sizes
     # Before the first token of string k stand k + 1 barriers.
     shift = np.repeat(np.arange(1, tokens_per_string.size + 1), tokens_per_string)
     usable = np.minimum.reduceat(classes, starts) != SEPARATOR if tokens.size else np.zeros(0, np.bool_)
+    usable &= sizes <= MAX_TOKEN_SYMBOLS
     tok = np.full(state.text.size, kernels.BARRIER, np.int32)
     inside = np.repeat(np.where(usable, kernels.INSIDE, kernels.BARRIER), sizes)
     tok[np.arange(int(ends[-1]) if tokens.size else 0) + np.repeat(shift, sizes)] = inside
@@ -113,7 +114,7 @@ def _lay(
 def _describe(state: kernels.State, token: int, data: bytes, *, is_strong: bool) -> None:
     """Fill in what the kernels know of a token of the base."""
     symbols = np.frombuffer(data, np.uint8).astype(np.int32)
-    if is_strong and len(data) > 1:
+    if is_strong and 1 < len(data) <= MAX_TOKEN_SYMBOLS:
         enter(state, token, symbols)
     else:
         state.tok_hash[token] = kernels.string_hash(symbols, np.int64(0), np.int64(symbols.size))

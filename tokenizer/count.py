@@ -31,7 +31,8 @@ MAX_CHECKED_CHARS: Final = 1_000_000
 MAX_DOMAINS: Final = 64
 OTHER_DOMAINS: Final = "(other domains)"
 
-_TOO_LITTLE: Final = "the training text itself (too little text to hold any out)"
+_HELD_OUT: Final = "held-out documents"
+_TOO_LITTLE: Final = "the training text itself (too few documents to hold any out)"
 
 type Segments = Callable[[str], Iterable[str]]
 """Text -> the strings in it inside which new pieces may be formed."""
@@ -57,6 +58,11 @@ class CorpusCount:
     measured_on: str = ""
     """Where ``held_out`` comes from, in words."""
     _num_checked_chars: int = 0
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether what is measured on was not learned from."""
+        return self.measured_on in ("", _HELD_OUT)
 
     @property
     def num_distinct(self) -> int:
@@ -132,7 +138,7 @@ def count_corpus(
             elif sample.takes(document):
                 count.learn_from(document, segments)
     quarantine.check(max_quarantined)  # before anything else is said of what could be read
-    count.measured_on = "held-out documents"
+    count.measured_on = _HELD_OUT
     has_held_out = any(has_strong(text) for texts in count.held_out.values() for text in texts)
     if to_learn and has_held_out and not count.segments:  # so little text that the split took all of it
         _learn_from_all(count, paths, segments)

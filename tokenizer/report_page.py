@@ -152,7 +152,7 @@ def _size_curve(page: Page, result: Result, measure: Measure, found: Findings) -
     figure, height = figures.size_curve(found, measure, result.held_out.counted)
     page.figure(
         figure,
-        "Tokens per character of held-out text against the number of new tokens; every point is a vocabulary of its "
+        "Tokens per character against the number of new tokens, on the same text; every point is a vocabulary of its "
         "own, from the same run."
         + (_ABOUT_LINES if len(measure.domains) > 1 else "")
         + (" Dotted: what the others need." if found.compared else ""),

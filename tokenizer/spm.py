@@ -16,7 +16,7 @@ from tokenizer.proto import NORMAL, SPECIAL_TYPES, read_proto
 from tokenizer.renumber import new_ids, renumbered
 from tokenizer.spm_forms import SpmForms
 from tokenizer.spm_proto import extended_proto
-from tokenizer.start import Start, start_from_characters
+from tokenizer.start import MAX_TOKEN_SYMBOLS, Start, start_from_characters
 
 _LOWEST_RANK_SCORE: Final = -1e8
 """Scores below are no ranks: LLaMA gives -1e9 to runs of spaces, where float32 cannot tell neighbours apart."""
@@ -111,7 +111,9 @@ class SpmBase(Base):
         return [
             piece
             for piece, score in self.ranked
-            if len(piece) > 1 and score > next_score and all(table[ord(char)] != SEPARATOR for char in piece)
+            if 1 < len(piece) <= MAX_TOKEN_SYMBOLS
+            and score > next_score
+            and all(table[ord(char)] != SEPARATOR for char in piece)
         ]
 
 

@@ -13,6 +13,8 @@ from tokenizer.pieces import STRONG, Pieces, class_table
 from tokenizer.rare_pairs import Runs, cut_rare
 
 MAX_PIECE_CHARS = 16
+MAX_TOKEN_SYMBOLS = 255
+"""Longest token of a base that learning knows; the kernels keep lengths in a byte."""
 MAX_WEIGHT = 2**31 - 1
 MAX_POSITIONS = 2**31 - 1
 """Positions in the text, and records of them, are int32."""
@@ -111,7 +113,7 @@ def empty_state(
         tok_open=np.zeros(max_tokens, np.int32),
         tok_close=np.zeros(max_tokens, np.int32),
         strong_char=np.zeros(0, np.bool_),
-        power=kernels.HASH_BASE ** np.arange(256, dtype=np.uint64),
+        power=kernels.HASH_BASE ** np.arange(MAX_TOKEN_SYMBOLS + 1, dtype=np.uint64),
         vocab=np.zeros(2 * slots, np.uint64),
         table=np.zeros(2 << (2 * candidates).bit_length(), np.uint64),
         gain=np.zeros(candidates, np.int64),

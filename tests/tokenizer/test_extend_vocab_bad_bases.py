@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from extending import extended, report_of
+from extending import LINE, extended, report_of
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from hanlm.cli import main
-from tokenizer.proto import parse_proto
+from tokenizer.extend import ExtendConfig, extend
+from tokenizer.proto import NORMAL, parse_proto
 
 
 def change(path: Path, edit: Callable[[dict], object]) -> None:
@@ -143,3 +144,19 @@ def test_signs_that_are_not_chinese_are_nothing_to_learn_from(model_copy, tmp_pa
     corpus = tmp_path / "signs.txt"
     corpus.write_text(text * 50, encoding="utf-8")
     assert "no Chinese" in refusal(model_copy, corpus, capsys)
+
+
+def test_a_base_with_a_piece_longer_than_learning_can_hold_is_extended_all_the_same(model_copy, tmp_path):
+    proto = parse_proto((model_copy / "tokenizer.model").read_bytes())
+    assert proto is not None
+    for power in range(9):
+        proto.pieces.add(piece="甲" * 2**power, score=-40_000.0 - power, type=NORMAL)
+    model = tmp_path / "long.model"
+    model.write_bytes(proto.SerializeToString())
+    text = tmp_path / "long.txt"
+    text.write_text(f"{'甲' * 256}乙丙\n{LINE}\n" * 40, encoding="utf-8")
+    report = report_of(
+        extend(ExtendConfig(base=model, corpus=(text,), num_new_tokens=40, prior="none", out=tmp_path / "out"))
+    )
+    assert "乙丙" in report["new_pieces"]
+    assert not any("\0" in piece or len(piece) > 16 for piece in report["new_pieces"])
