@@ -40,15 +40,15 @@ def keep_pairs(text: Any, sums: Any) -> None:
 
 
 @entry_jit
-def cut_runs(text: Any, sums: Any, least: Any, runs: Any, keys: Any) -> Any:
+def cut_runs(text: Any, sums: Any, least: Any, places: Any, keys: Any) -> Any:
     """Find the runs that neither a barrier nor a pair of a sum below ``least`` interrupts; return how many there are.
 
     Args:
         text: [positions], a barrier first and last.
         sums: Of pairs, by bucket.
         least: A sum.
-        runs: [runs, 3] where each begins, its length, and which segment it is of.
-        keys: [runs] each one's hash.
+        places: [places, 3] where a run begins, its length, and which segment it is of.
+        keys: [places] the run's hash.
     """
     count, begin, segment = 0, 0, -1
     for p in range(1, text.size):
@@ -57,7 +57,7 @@ def cut_runs(text: Any, sums: Any, least: Any, runs: Any, keys: Any) -> Any:
         if text[p - 1] == 0:
             segment += 1
         else:
-            runs[count, 0], runs[count, 1], runs[count, 2] = begin, p - begin, segment
+            places[count, 0], places[count, 1], places[count, 2] = begin, p - begin, segment
             keys[count] = string_hash(text, begin, p - begin)
             count += 1
         begin = p
@@ -86,13 +86,13 @@ def number_keys(keys: Any, table: Any, number: Any, example: Any) -> Any:
 
 
 @entry_jit
-def lay_runs(text: Any, runs: Any, result: Any) -> None:
-    """Copy runs into ``result``, which is all 0, with a barrier before each and after the last."""
+def lay_runs(text: Any, places: Any, result: Any) -> None:
+    """Copy the runs at some places into ``result``, which is all 0, with a barrier before each and after the last."""
     at = 1
-    for run in range(runs.shape[0]):
-        for i in range(runs[run, 1]):
-            result[at + i] = text[runs[run, 0] + i]
-        at += runs[run, 1] + 1
+    for place in range(places.shape[0]):
+        for i in range(places[place, 1]):
+            result[at + i] = text[places[place, 0] + i]
+        at += places[place, 1] + 1
 
 
 @entry_jit

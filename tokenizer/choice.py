@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tokenizer.bpe_prune import prune
+from tokenizer.bpe_choice import prune
 from tokenizer.merging import is_reachable, last_parts
 
 POWER: Final = 0.75

@@ -20,6 +20,7 @@ NO_TEXT: Final = "control tokens and bytes"
 DIGITS: Final = "holds a digit"
 FOREIGN: Final = "not Chinese"
 UNREACHABLE: Final = "can never be produced"
+BEYOND: Final = "beyond --num-new-tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def merge(base: SpmBase, donor: Any, pieces: Pieces, limit: int | None = None) -
     left_out.setdefault(UNREACHABLE, []).extend(piece for piece in wanted if piece not in chosen)
     if not order:
         raise InputError(f"the base {base.path} already has every Chinese piece of the model that was to be merged.")
+    left_out[BEYOND] = order[limit:] if limit is not None else []
     return Merged(order[:limit], {reason: left for reason, left in left_out.items() if left})
 
 

@@ -60,9 +60,9 @@ def cut_rare(
     places = places[:count]
     run, example = np.zeros(count, np.int32), np.empty(count, np.int32)
     table = np.zeros(2 << (count + count // 2).bit_length(), np.uint64)
-    runs = places[example[: number_keys(keys[:count], table, run, example)]]
+    distinct = places[example[: number_keys(keys[:count], table, run, example)]]
     del table, keys
-    lengths = runs[:, 1].astype(np.int64)
+    lengths = distinct[:, 1].astype(np.int64)
     laid = np.zeros(int(lengths.sum()) + lengths.size + 1, np.int32)
-    lay_runs(text, runs, laid)
+    lay_runs(text, distinct, laid)
     return Runs(laid, lengths, least, run, places[:, 2].copy())

@@ -23,7 +23,8 @@ def add_new_tokens(page: Page, result: Result, usage: Usage) -> None:
             f"Uses are counted on {usage.num_chars:,} characters of held-out and training text (of each domain alike), "
             "with all new tokens in place. A use saves what the base needs for the same text, less one."
         )
-        useful = sorted(usage.tokens, key=lambda token: (-token.num_saved, token.id))
+        used = [token for token in usage.tokens if token.num_uses]
+        useful = sorted(used, key=lambda token: (-token.num_saved, token.id))
         longer = [token for token in useful if _num_chars(token) > 1][:_NUM_ROWS]
         if longer:
             page.table(

@@ -14,10 +14,10 @@ from hanlm.log import say
 from tokenizer.base import Base
 from tokenizer.choice import SURPLUS, Candidates, choose
 from tokenizer.count import CorpusCount
-from tokenizer.domain_use import usage
 from tokenizer.forms import Forms
 from tokenizer.learn import WEIGHT_UNIT, Learned, learn, replay
 from tokenizer.merge import compatible_merge, merge
+from tokenizer.piece_uses import piece_uses
 from tokenizer.pieces import Pieces
 from tokenizer.prior import Prior, jieba_segments
 from tokenizer.spm import SpmBase
@@ -150,7 +150,7 @@ def _candidates(
     domains, factors = corpus.segments, domain_factors(corpus.segments, exponent, corpus.shares)
     sizes = {name: _num_chars(found) for name, found in domains.items()}
     names = sorted(domains, key=lambda name: (-sizes[name] * factors[name], name))
-    used = usage(learned, weighted, [*(domains[name] for name in names), lexicon])
+    used = piece_uses(learned, weighted, [*(domains[name] for name in names), lexicon])
     columns = [uses * factors[name] for uses, name in zip(used.T, names, strict=False)]
     shares = [sizes[name] * factors[name] for name in names]
     if len(columns) > MAX_COLUMNS:

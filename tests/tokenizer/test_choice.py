@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenizer.choice import Candidates, choose
-from tokenizer.domain_use import usage
 from tokenizer.learn import WEIGHT_UNIT, learn, replay
 from tokenizer.merging import is_reachable, last_parts
+from tokenizer.piece_uses import piece_uses
 from tokenizer.start import start_from_characters
 
 CHARS = "甲乙丙丁戊"
@@ -28,7 +28,7 @@ def candidates_of(domains: list[Mapping[str, int]], lexicon: Mapping[str, int], 
     for part in (*domains, lexicon):
         weighted.update({segment: WEIGHT_UNIT * count for segment, count in part.items()})
     learned = learn(started(weighted, (), num), sizes=[num], min_gain=WEIGHT_UNIT)
-    used = usage(learned, weighted, [*domains, lexicon])
+    used = piece_uses(learned, weighted, [*domains, lexicon])
     sizes = np.array([sum(len(s) * n for s, n in domain.items()) for domain in domains], float)
     return learned, Candidates(learned.pieces, used[:, :-1], used[:, -1], sizes / sizes.sum())
 
@@ -71,7 +71,7 @@ def test_usage_counts_every_piece_of_the_final_text(domains):
     weighted = {segment: WEIGHT_UNIT for domain in domains for segment in domain}
     learned = learn(started(weighted, (), 30), sizes=[30], min_gain=WEIGHT_UNIT)
     scores = {"甲": 0.0} | {piece: -1.0 - i for i, piece in enumerate(learned.pieces)}
-    for domain, used in zip(domains, usage(learned, weighted, domains).T, strict=True):
+    for domain, used in zip(domains, piece_uses(learned, weighted, domains).T, strict=True):
         expected = Counter[str]()
         for segment, count in domain.items():
             for part in merged(segment, scores):

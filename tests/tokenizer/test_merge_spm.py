@@ -21,7 +21,7 @@ from tokenizer import train_spm
 from tokenizer.count import count_corpus, parted_documents
 from tokenizer.extend import ExtendConfig, extend, plan
 from tokenizer.families import read_base
-from tokenizer.merge import DIGITS, FOREIGN, IN_BASE, UNREACHABLE, merge, read_donor
+from tokenizer.merge import BEYOND, DIGITS, FOREIGN, IN_BASE, UNREACHABLE, merge, read_donor
 from tokenizer.pieces import segments
 from tokenizer.proto import NORMAL, USER_DEFINED
 from tokenizer.sample import Sample
@@ -138,7 +138,9 @@ def test_a_merge_gives_ranks_and_leaves_out_what_does_not_belong(
 def test_a_limit_takes_the_best_pieces_and_any_prefix_can_be_produced(tiny_tokenizer_folder: Path, donor_file: Path):
     base, donor = read_base(tiny_tokenizer_folder), read_donor(donor_file)
     whole = merge(base, donor, "han+punct+space").pieces
-    assert merge(base, donor, "han+punct+space", limit=40).pieces == whole[:40]
+    limited = merge(base, donor, "han+punct+space", limit=40)
+    assert limited.pieces == whole[:40]
+    assert limited.left_out[BEYOND] == whole[40:]
     known = {p.piece for p in base.proto.pieces}
     for piece in whole:
         assert len(piece) == 1 or any({piece[:i], piece[i:]} <= known for i in range(1, len(piece)))

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenizer import vocabulary
-from tokenizer.domain_use import usage
 from tokenizer.learn import WEIGHT_UNIT, Learned, learn
+from tokenizer.piece_uses import piece_uses
 from tokenizer.pieces import Pieces
 from tokenizer.start import MAX_WEIGHT, start_from_characters
 
@@ -57,7 +57,7 @@ def assert_same(cut: Learned, whole: Learned, counts: dict[str, int]) -> None:
     assert (cut.saved == whole.saved).all()
     # Each part of the text uses the pieces as often.
     parts = [dict(list(counts.items())[::2]), dict(list(counts.items())[1::2])]
-    assert (usage(cut, counts, parts) == usage(whole, counts, parts)).all()
+    assert (piece_uses(cut, counts, parts) == piece_uses(whole, counts, parts)).all()
 
 
 @pytest.mark.parametrize(("pieces", "chars"), [("han", CHARS), ("han+punct+space", CHARS + WEAK_CHARS)])

@@ -14,7 +14,9 @@ _AT_ONCE: Final = 8
 """Parts that are counted in one pass: each takes 8 bytes for every distinct segment, and again for every run."""
 
 
-def usage(learned: Learned, segments: Iterable[str], parts: Sequence[Mapping[str, int]]) -> npt.NDArray[np.float64]:
+def piece_uses(
+    learned: Learned, segments: Iterable[str], parts: Sequence[Mapping[str, int]]
+) -> npt.NDArray[np.float64]:
     """Return how often each part uses each of the pieces, [pieces, parts] (whole numbers).
 
     Args:
@@ -24,10 +26,10 @@ def usage(learned: Learned, segments: Iterable[str], parts: Sequence[Mapping[str
     """
     index = {segment: i for i, segment in enumerate(segments)}
     lengths = learned.runs.lengths if learned.runs else np.fromiter(map(len, index), np.int64, len(index))
-    return np.column_stack([_usage(learned, index, lengths, some) for some in batched(parts, _AT_ONCE)])
+    return np.column_stack([_uses_in(learned, index, lengths, some) for some in batched(parts, _AT_ONCE)])
 
 
-def _usage(
+def _uses_in(
     learned: Learned, index: Mapping[str, int], lengths: npt.NDArray[np.int64], parts: Sequence[Mapping[str, int]]
 ) -> npt.NDArray[np.float64]:
     """Return the uses in some of the parts, [pieces, parts]."""
