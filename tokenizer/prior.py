@@ -1,9 +1,12 @@
 """A lexicon prior: the words of jieba's dictionary as weighted segments beside the corpus.
 
 A corpus of some domains misses everyday words of the others; on 37 MB the prior cost 3.5% more tokens in domain and
-saved 5.8% out of domain.
+saved 5.8% out of domain. The dictionary is in simplified characters; a corpus that is partly traditional gets its
+words in both scripts, in the proportion of its own text: 6% fewer tokens on a traditional domain of half a megabyte.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal
@@ -11,6 +14,7 @@ from typing import Final, Literal
 from hanlm.errors import ConfigError
 from tokenizer.learn import WEIGHT_UNIT
 from tokenizer.pieces import segment_pattern
+from tokenizer.script_share import converted
 from tokenizer.start import MAX_PIECE_CHARS
 
 type Prior = Literal["jieba", "none"]
@@ -23,18 +27,32 @@ MAX_SHARE: Final = 0.7
 bound the dictionary would outweigh a corpus of a few megabytes tenfold."""
 
 
-def jieba_segments(num_corpus_chars: int) -> dict[str, int]:
+def jieba_segments(num_corpus_chars: int, traditional: float = 0.0) -> dict[str, int]:
     """Return the dictionary's words with their weights in 1/WEIGHT_UNIT, beside a corpus of so many characters.
+
+    Args:
+        num_corpus_chars: The corpus's size.
+        traditional: The share of the weight that the words have in traditional characters.
 
     Raises:
         ConfigError: If jieba is not installed.
     """
     is_han = segment_pattern("han").fullmatch
-    words = {word: count for word, count in _dictionary().items() if is_han(word)}
+    words = _in_both_scripts({word: count for word, count in _dictionary().items() if is_han(word)}, traditional)
     num_chars = sum(len(word) * count for word, count in words.items())
     weight = WEIGHT_UNIT * min(MAX_WEIGHT, MAX_SHARE * num_corpus_chars / num_chars)
     weighted = {word: round(count * weight) for word, count in words.items() if len(word) <= MAX_PIECE_CHARS}
     return {word: count for word, count in weighted.items() if count}
+
+
+def _in_both_scripts(words: dict[str, int], traditional: float) -> Mapping[str, float]:
+    if not traditional:
+        return words
+    both: Counter[str] = Counter()
+    for word, other in zip(words, converted([*words], "s2t"), strict=True):
+        both[word] += words[word] * (1 - traditional)  # pyright: ignore[reportArgumentType]
+        both[other] += words[word] * traditional  # pyright: ignore[reportArgumentType]
+    return both
 
 
 def _dictionary() -> dict[str, int]:

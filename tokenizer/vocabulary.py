@@ -20,6 +20,7 @@ from tokenizer.merge import compatible_merge, merge
 from tokenizer.piece_uses import piece_uses
 from tokenizer.pieces import Pieces
 from tokenizer.prior import Prior, jieba_segments
+from tokenizer.script_share import traditional_share
 from tokenizer.spm import SpmBase
 
 MAX_UPWEIGHT: Final = 4.0
@@ -102,7 +103,8 @@ def learn_vocabulary(
     lexicon: Counter[str] = Counter()
     if prior == "jieba":
         num_chars = sum(base.num_chars(segment) * weight for segment, weight in weighted.items()) // WEIGHT_UNIT
-        words = jieba_segments(num_chars)
+        factors = domain_factors(corpus.segments, exponent, corpus.shares)
+        words = jieba_segments(num_chars, traditional_share(corpus.segments, factors, base.plain))
         together = base.segments(_APART.join(words), pieces)  # in one call: there are 350,000
         if list(map(base.plain, together)) == list(words):
             lexicon.update(dict(zip(together, words.values(), strict=True)))
