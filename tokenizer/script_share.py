@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tokenizer.token_counts import drawn, sampling_step
 
-_SAMPLED_CHARS: Final = 200_000
+_SAMPLED_CHARS: Final = 30_000
 """Of each domain's distinct segments."""
 
 _LEAST: Final = 0.01
