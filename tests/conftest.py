@@ -10,6 +10,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 import pytest
+from spm_models import train_bpe
 
 ENGLISH = [
     "The river runs past the old mill and the children walk to school along its bank every morning",
@@ -36,22 +37,8 @@ def make_tokenizer(folder: Path, *, vocab_size: int = 320) -> None:
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
     folder.mkdir(parents=True, exist_ok=True)
-    spm.SentencePieceTrainer.train(  # pyright: ignore[reportAttributeAccessIssue]
-        sentence_iterator=iter(ENGLISH * 20),
-        model_prefix=str(folder / "tokenizer"),
-        model_type="bpe",
-        vocab_size=vocab_size,
-        byte_fallback=True,
-        character_coverage=1.0,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        split_digits=True,
-        hard_vocab_limit=False,
-        control_symbols=["<pad>"],
-        minloglevel=2,
-    )
-    (folder / "tokenizer.vocab").unlink()
-    sp = spm.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    model = train_bpe(folder / "tokenizer.model", ENGLISH * 20, vocab_size, control_symbols=["<pad>"])
+    sp = spm.SentencePieceProcessor(model_file=str(model))
     pieces = [sp.id_to_piece(i) for i in range(sp.vocab_size())]
     ids = {piece: i for i, piece in enumerate(pieces)}
     ranked: list[tuple[int, str, str]] = []

@@ -1,6 +1,5 @@
 """SentencePiece BPE bases of every family's shape: trained here with what marks each, extended, pruned, compared."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,14 @@ import sentencepiece
 from extending import BothForms, extended, report_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from spm_models import train_bpe
 from texts import UNICODE
 from transformers import AutoTokenizer, LlamaTokenizer
 
 from tokenizer.pieces import has_strong
 from tokenizer.proto import NORMAL, USER_DEFINED, parse_proto
+
+NUM_PIECES = 480
 
 YI = ["<|im_start|>", "<|im_end|>", "<fim_prefix>", "<fim_suffix>", "<fim_prefix><", "[PAD]", "<|Human|>"]
 RESERVED = [f"<reserved_{i}>" for i in range(106, 130)]
@@ -30,27 +32,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "odd symbols": {"user_defined_symbols": ODD},
     "odd symbols without a space before the text": {"add_dummy_prefix": False, "user_defined_symbols": ODD},
 }
-
-
-def train(path: Path, lines: list[str], **options: Any) -> Path:
-    """Train a BPE model as LLaMA's, but for the options."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(  # pyright: ignore[reportAttributeAccessIssue]
-        sentence_iterator=iter(lines),
-        model_writer=model,
-        model_type="bpe",
-        vocab_size=480,
-        hard_vocab_limit=False,
-        byte_fallback=True,
-        character_coverage=1.0,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        split_digits=True,
-        minloglevel=2,
-        **options,
-    )
-    path.write_bytes(model.getvalue())
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +52,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pair(request, tmp_path_factory, lines, text) -> tuple[Path, Path]:
     """The base's file, and the extended folder."""
     root = tmp_path_factory.mktemp("family")
-    base = train(root / "tokenizer.model", lines, **FAMILIES[request.param])
+    base = train_bpe(root / "tokenizer.model", lines, NUM_PIECES, **FAMILIES[request.param])
     return base, extended(base, text, root / "out", num_new_tokens=60)
 
 
@@ -89,7 +70,7 @@ def both(pair: tuple[Path, Path]) -> BothForms:
 def pruned(request, tmp_path_factory, lines, text) -> tuple[Any, BothForms, list[int]]:
     """A base, the same with tokens swapped for Chinese ones, and the old ids of the tokens that stayed."""
     root = tmp_path_factory.mktemp("pruned")
-    base = train(root / "tokenizer.model", lines, **FAMILIES[request.param])
+    base = train_bpe(root / "tokenizer.model", lines, NUM_PIECES, **FAMILIES[request.param])
     out = extended(base, text, root / "out", num_new_tokens=40, prune=True)
     kept = report_of(out)["pruned"]["kept_ids"]
     return sentencepiece.SentencePieceProcessor(model_file=str(base)), BothForms(out), kept
@@ -166,7 +147,7 @@ def test_a_users_symbol_is_one_token_wherever_it_stands(pair, both):
 def test_symbols_stay_what_they_are_in_a_folder_that_transformers_wrote(tmp_path, lines, text, family):
     base = tmp_path / "base"
     base.mkdir()
-    train(base / "tokenizer.model", lines, **FAMILIES[family])
+    train_bpe(base / "tokenizer.model", lines, NUM_PIECES, **FAMILIES[family])
     LlamaTokenizer.from_pretrained(str(base)).save_pretrained(base)
     listed = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
     symbol = FAMILIES[family]["user_defined_symbols"][0]
@@ -180,7 +161,7 @@ def test_symbols_stay_what_they_are_in_a_folder_that_transformers_wrote(tmp_path
 def test_no_space_is_put_behind_a_special_token_where_the_bases_file_puts_none(tmp_path, lines, text):
     folder = tmp_path / "base"
     folder.mkdir()
-    train(folder / "tokenizer.model", lines, **FAMILIES["mistral v3"])
+    train_bpe(folder / "tokenizer.model", lines, NUM_PIECES, **FAMILIES["mistral v3"])
     LlamaTokenizer.from_pretrained(str(folder)).save_pretrained(folder)
     written = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     assert written["pre_tokenizer"]["prepend_scheme"] == "first"
