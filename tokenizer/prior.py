@@ -24,7 +24,6 @@ MAX_SHARE: Final = 0.7
 """Largest weight of the dictionary beside the corpus, by characters: what 0.1 comes to on 58 MB. Without this
 bound the dictionary would outweigh a corpus of a few megabytes tenfold."""
 
-
 LEAST_MOVED: Final = WEIGHT_UNIT / 10
 """A tenth of an occurrence: words that would count less in traditional characters are left as they are."""
 

@@ -100,10 +100,10 @@ def learn_vocabulary(
     """
     sizes = sorted({*_sizes(num_new_tokens), *range(-base.num_tokens % STEP or STEP, num_new_tokens, STEP)})
     weighted = weighted_segments(corpus.segments, exponent, corpus.shares)
+    factors = domain_factors(corpus.segments, exponent, corpus.shares)
     lexicon: Counter[str] = Counter()
     if prior == "jieba":
         num_chars = sum(base.num_chars(segment) * weight for segment, weight in weighted.items()) // WEIGHT_UNIT
-        factors = domain_factors(corpus.segments, exponent, corpus.shares)
         words = jieba_segments(num_chars, traditional_share(corpus.segments, factors, base.plain))
         together = base.segments(_APART.join(words), pieces)  # in one call: there are 350,000
         if list(map(base.plain, together)) == list(words):
@@ -118,7 +118,7 @@ def learn_vocabulary(
         learned = _learn(base, weighted, held_out, pieces, sizes)
         return _curve(base, learned.pieces, learned.gains, learned.saved, sizes)
     learned = _learn(base, weighted, (), pieces, [round(SURPLUS * num_new_tokens)])
-    candidates = _candidates(learned, weighted, corpus, lexicon, exponent)
+    candidates = _candidates(learned, weighted, corpus, lexicon, factors)
     choice = choose(candidates, base.scores, base.next_score, num_new_tokens, workers)
     weighed = f"; the lexicon counts {choice.lexicon_share:g} times as much as in learning" if lexicon else ""
     say(f"chose {len(choice.pieces):,} of {len(learned.pieces):,} pieces learned{weighed}")
@@ -146,10 +146,10 @@ def _candidates(
     weighted: Mapping[str, int],
     corpus: CorpusCount,
     lexicon: Mapping[str, int],
-    exponent: float,
+    factors: Mapping[str, float],
 ) -> Candidates:
     """Return the learned pieces with their weighted use in each domain; the smallest are taken together."""
-    domains, factors = corpus.segments, domain_factors(corpus.segments, exponent, corpus.shares)
+    domains = corpus.segments
     sizes = {name: _num_chars(found) for name, found in domains.items()}
     names = sorted(domains, key=lambda name: (-sizes[name] * factors[name], name))
     used = piece_uses(learned, weighted, [*(domains[name] for name in names), lexicon])
