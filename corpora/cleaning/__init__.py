@@ -1,0 +1,1 @@
+"""Cleaners: each takes a text and returns it mended."""

@@ -1,0 +1,60 @@
+"""What rules ask of a document, computed once however many of them ask."""
+
+from functools import cached_property
+from typing import Protocol
+
+from hanlm.text import CHAR_CLASSES, base_language, class_counts
+
+CHINESE = frozenset({"zh", "cmn", "yue", "lzh", "wuu"})
+"""Base languages that are written in Han characters throughout."""
+
+
+class Facts:
+    """One document as the rules see it.
+
+    Args:
+        text: The text as the cleaners left it.
+        lang: The language its source declares, such as ``zh`` or ``en``; empty where it is unknown.
+        domain: Its domain.
+    """
+
+    def __init__(self, text: str, lang: str = "zh", domain: str = "default") -> None:
+        self.text, self.lang, self.domain = text, lang, domain
+
+    @property
+    def is_chinese(self) -> bool:
+        """Whether the document is declared to be Chinese."""
+        return base_language(self.lang) in CHINESE
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The text cut by jieba's dictionary, without its hidden Markov model; blanks and punctuation are words too."""
+        import rjieba
+
+        return rjieba.cut(self.text, False)
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines that are not blank, without white space around them."""
+        return [line for raw in self.text.split("\n") if (line := raw.strip())]
+
+    @cached_property
+    def char_counts(self) -> dict[str, int]:
+        """Characters by class; the keys are ``hanlm.text.CHAR_CLASSES``."""
+        return class_counts(self.text)
+
+    @property
+    def num_visible(self) -> int:
+        """Characters other than white space."""
+        return sum(self.char_counts[name] for name in CHAR_CLASSES if name != "space")
+
+    @property
+    def han_ratio(self) -> float:
+        """The share of Han among the visible characters; 0.0 if there are none."""
+        return self.char_counts["han"] / self.num_visible if self.num_visible else 0.0
+
+
+class Rule(Protocol):
+    """A filter: says why a document is dropped, in one snake_case word, or None to keep it."""
+
+    def __call__(self, facts: Facts, /) -> str | None: ...

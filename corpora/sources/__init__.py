@@ -1,0 +1,1 @@
+"""Reading documents out of every format that text comes in."""
