@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from corpora.build import BuildConfig, Source
-from corpora.dedup.exact import ExactIndex, Exclusions, read_exclusions
+from corpora.dedup.exact import ExactIndex
+from corpora.exclusions import Exclusions, read_exclusions
 from corpora.filters.plain import Filters
 from corpora.funnel import Funnel
 from corpora.shards import ShardWriter
