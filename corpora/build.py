@@ -1,11 +1,15 @@
 """``hanlm corpus build``: raw text in, one clean, deduplicated, split corpus out."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
+from corpora.engine.config import EngineConfig, ExecutorName, SlurmConfig
+from corpora.sources.source import Source
+from hanlm.config import to_plain
 from hanlm.counts import by_reason
 from hanlm.errors import ConfigError
 from hanlm.log import say
@@ -14,19 +18,8 @@ from hanlm.quarantine import MAX_QUARANTINED, kept_quarantine
 from hanlm.records import TxtUnit, list_files, passed_over
 from hanlm.text import MIN_HAN_RATIO
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """One part of a mix."""
-
-    path: Path
-    """A file, a folder, or an artifact of text."""
-    domain: str | None = None
-    """Domain of its documents that name none; else the run's."""
-    lang: str | None = None
-    """Language of its documents that name none; else the run's."""
-    txt_unit: TxtUnit | None = None
-    """What is one document in its text files; else the run's."""
+TASK_BYTES: Final = 256 * 2**20
+"""Default size of a task: minutes of work, and few enough files for 10 TB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +54,14 @@ class BuildConfig:
     alone."""
     max_quarantined: float = MAX_QUARANTINED
     """Fail when a larger share of the records cannot be read."""
+    workers: int | None = None
+    """Tasks at a time; as many as there are processors by default. The result does not depend on it."""
+    executor: ExecutorName = "local"
+    """Where tasks run: `local` processes, or a `slurm` or `ray` cluster with a shared file system."""
+    task_bytes: Annotated[int, Parameter(show=False)] = TASK_BYTES
+    """Bytes of input that are one task, and one shard of the corpus."""
+    slurm: Annotated[SlurmConfig, Parameter(show=False)] = field(default_factory=SlurmConfig)
+    """What Slurm is asked for (in a configuration file)."""
     overwrite: bool = False
     """Replace a finished corpus."""
 
@@ -72,8 +73,17 @@ class BuildConfig:
                 raise ConfigError(f"expected --{name.replace('_', '-')} between 0 and 1, got {value}.")
         if not 0 <= self.valid_fraction < 1:
             raise ConfigError(f"expected --valid-fraction from 0 to below 1, got {self.valid_fraction}.")
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"expected at least 1 worker, got {self.workers}.")
+        if self.task_bytes < 1:
+            raise ConfigError(f"expected task_bytes of at least 1, got {self.task_bytes}.")
         if self.min_chars < 1 or (self.max_chars is not None and self.max_chars < self.min_chars):
             raise ConfigError(f"expected 1 <= --min-chars <= --max-chars, got {self.min_chars} and {self.max_chars}.")
+
+    def decides_the_result(self) -> dict[str, Any]:
+        """Return the settings that what is built depends on: a change of the others need not begin anew."""
+        others = ("out", "workers", "executor", "slurm", "overwrite", "max_quarantined")
+        return {name: value for name, value in to_plain(self).items() if name not in others}
 
     def all_sources(self) -> tuple[Source, ...]:
         """Return ``input`` and ``sources`` as one list, the run's labels filled in."""
@@ -112,15 +122,28 @@ def build(config: BuildConfig) -> Path:
         ArtifactError: If ``out`` must not be replaced, or an input artifact is damaged.
         Interrupted: On SIGINT or SIGTERM; nothing is published.
     """
-    from corpora.pipeline import write_corpus
+    from corpora.engine.stopping import stoppable
+    from corpora.pipeline import Pipeline
+    from corpora.sources.slices import list_slices
+    from corpora.tasks import begin_or_go_on, cut_into_tasks
 
     plan(config)
     sources = config.all_sources()
     inputs = {f"input-{number}": source.path for number, source in enumerate(sources)}
+    engine = EngineConfig(
+        executor=config.executor, workers=config.workers or len(os.sched_getaffinity(0)), slurm=config.slurm
+    )
     inputs |= {f"exclude-{number}": path for number, path in enumerate(config.exclude)}
     with publish(config.out, kind="corpus", config=config, inputs=inputs, overwrite=config.overwrite) as draft:
-        with kept_quarantine(draft) as quarantine:
-            funnel = write_corpus(config, sources, draft.folder, quarantine)
+        slices = list_slices(sources, config.task_bytes)
+        folder = draft.work / "build"
+        if begin_or_go_on(folder, config.decides_the_result(), slices):
+            say("going on with what an earlier try of the same command completed")
+        tasks = cut_into_tasks(slices, config.task_bytes)
+        pipeline = Pipeline(config=config, sources=sources, tasks=tasks, folder=folder)
+        with stoppable(), kept_quarantine(draft) as quarantine:
+            funnel = pipeline.run(engine, quarantine)
+        pipeline.publish(draft.folder)
         left = passed_over([source.path for source in sources])
         draft.record(**funnel.manifest_keys(), files_passed_over=dict(left))
     say(funnel.sentence())

@@ -1,82 +1,78 @@
 """The funnel: every document that came in is counted as kept, dropped for a reason, or quarantined."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from corpora.engine.counts import StepCounts
+from corpora.steps.labels import by_value
 from hanlm.counts import by_reason
-from hanlm.quarantine import Quarantine
 
 
-@dataclass(slots=True)
-class _DomainCounts:
-    documents_in: int = 0
-    documents_kept: int = 0
-    documents_valid: int = 0
-    bytes_in: int = 0
-    bytes_kept: int = 0
-    chars_kept: int = 0
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Funnel:
-    """Counts documents and UTF-8 bytes of text on their way through ``hanlm corpus build``."""
+    """The counts of all steps of ``hanlm corpus build``, in their order."""
 
-    quarantine: Quarantine
-    """Counts what could not be read."""
-    dropped: Counter[str] = field(default_factory=Counter[str])
-    """Documents left out, by reason."""
-    licenses: Counter[str] = field(default_factory=Counter[str])
-    """Kept documents by licence; the empty string where none is named."""
-    domains: dict[str, _DomainCounts] = field(default_factory=dict[str, _DomainCounts])
-    """The same counts for each domain."""
+    steps: tuple[StepCounts, ...]
+    quarantined: Counter[str] = field(default_factory=Counter[str])
+    """Records that could not be read, by reason."""
 
-    def enter(self, domain: str, text: str) -> None:
-        """Count a document as read; ``text`` is as it came."""
-        counts = self.domains.setdefault(domain, _DomainCounts())
-        counts.documents_in += 1
-        counts.bytes_in += len(text.encode("utf-8", "surrogatepass"))
+    @property
+    def dropped(self) -> Counter[str]:
+        """Documents left out, by reason."""
+        return sum((step.dropped for step in self.steps), Counter[str]())
 
-    def keep(self, domain: str, text: str, license: str, *, is_valid: bool) -> None:
-        """Count a document as kept; ``text`` is as it was written."""
-        counts = self.domains[domain]
-        counts.documents_kept += 1
-        counts.documents_valid += is_valid
-        counts.bytes_kept += len(text.encode("utf-8"))
-        counts.chars_kept += len(text)
-        self.licenses[license] += 1
+    def of_step(self, kind: str, name: str) -> Mapping[str, int]:
+        """Return the counts of one step."""
+        return next(step.counts for step in self.steps if (step.kind, step.name) == (kind, name))
 
-    def total(self, name: str) -> int:
-        """Return the sum of one count over all domains."""
-        return sum(getattr(counts, name) for counts in self.domains.values())
+    def domains(self) -> dict[str, dict[str, int]]:
+        """Return, by domain, what came in and what was kept."""
+        read, written = self.of_step("read", "sources"), self.of_step("write", "shards")
+        columns = {
+            "documents_in": by_value(read, "documents"),
+            "documents_kept": by_value(written, "kept"),
+            "documents_valid": by_value(written, "valid"),
+            "bytes_in": by_value(read, "bytes"),
+            "bytes_kept": by_value(written, "bytes"),
+            "chars_kept": by_value(written, "chars"),
+        }
+        names = sorted(columns["documents_in"])
+        return {domain: {column: counts[domain] for column, counts in columns.items()} for domain in names}
+
+    def total(self, column: str) -> int:
+        """Return the sum of a column of ``domains`` over all domains."""
+        return sum(counts[column] for counts in self.domains().values())
 
     def sentence(self) -> str:
         """Say what became of the documents, for the terminal."""
         kept, valid = self.total("documents_kept"), self.total("documents_valid")
-        read = self.total("documents_in") + self.quarantine.counts.total()
-        lost = by_reason(self.dropped + self.quarantine.counts)
+        read = self.total("documents_in") + self.quarantined.total()
+        lost = by_reason(self.dropped + self.quarantined)
         return f"documents: {read:,} read, {kept:,} kept ({valid:,} of them held out), {lost} left out"
 
     def manifest_keys(self) -> dict[str, Any]:
-        """Return ``counts``, ``domains`` and ``licenses`` for the manifest.
+        """Return ``counts``, ``domains``, ``licenses`` and ``steps`` for the manifest.
 
         ``documents_in`` is the sum of kept, dropped and quarantined: an unreadable line counts as a document.
         """
-        quarantined = self.quarantine.counts
+        kept, valid = self.total("documents_kept"), self.total("documents_valid")
         return {
             "counts": {
-                "documents_in": self.total("documents_in") + quarantined.total(),
-                "documents_kept": self.total("documents_kept"),
+                "documents_in": self.total("documents_in") + self.quarantined.total(),
+                "documents_kept": kept,
                 "documents_dropped": dict(sorted(self.dropped.items())),
-                "quarantined": dict(sorted(quarantined.items())),
+                "quarantined": dict(sorted(self.quarantined.items())),
                 "bytes_in": self.total("bytes_in"),
                 "bytes_kept": self.total("bytes_kept"),
-                "documents_train": self.total("documents_kept") - self.total("documents_valid"),
-                "documents_valid": self.total("documents_valid"),
+                "documents_train": kept - valid,
+                "documents_valid": valid,
             },
-            "domains": {
-                domain: {name: getattr(counts, name) for name in _DomainCounts.__slots__}
-                for domain, counts in sorted(self.domains.items())
-            },
-            "licenses": dict(sorted(self.licenses.items())),
+            "domains": self.domains(),
+            "licenses": dict(sorted(by_value(self.of_step("write", "shards"), "license").items())),
+            "steps": [
+                {"kind": step.kind, "name": step.name, "dropped": dict(sorted(step.dropped.items()))}
+                for step in self.steps
+            ],
         }

@@ -19,9 +19,21 @@ def end_with_parent() -> None:
 
     The kernel sends it, on Linux alone: elsewhere a child outlives a parent that is killed, and keeps its locks.
     """
-    parent = os.environ.pop(_PARENT, None)
-    if parent is None or sys.platform != "linux":
+    if (parent := os.environ.pop(_PARENT, None)) is not None:
+        _end_with(int(parent), signal.SIGTERM)
+
+
+def end_with_creator() -> None:
+    """Ask for a SIGKILL at the end of the process that forked this one: for a worker, whose work is begun again anyway.
+
+    A worker that outlived the run would write the same files as the next run's.
+    """
+    _end_with(os.getppid(), signal.SIGKILL)
+
+
+def _end_with(parent: int, number: signal.Signals) -> None:
+    if sys.platform != "linux":
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(parent):  # it ended before we asked
-        sys.exit(128 + signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:  # it ended before we asked
+        sys.exit(128 + number)

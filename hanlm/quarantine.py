@@ -3,10 +3,10 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self, TextIO
+from typing import Any, Final, Self, TextIO
 
 from hanlm.errors import InputError
 from hanlm.publish import Draft
@@ -60,12 +60,28 @@ class Quarantine:
         self.counts[reason] += 1
         if self.path is None:
             return
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", encoding="utf-8")
         excerpt = raw[:_EXCERPT_BYTES].decode("utf-8", "backslashreplace")
         record = {"source": str(source), "line": line_number, "reason": reason, "excerpt": excerpt}
-        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._open(self.path).write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def _open(self, path: Path) -> TextIO:
+        if self._file is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("w", encoding="utf-8")
+        return self._file
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts, for a process that gathers those of others."""
+        return {"num_seen": self.num_seen, "counts": dict(self.counts), "lacking": self.lacking}
+
+    def absorb(self, summary: Mapping[str, Any], listed: Path) -> None:
+        """Add what another quarantine counted, and its list, if it wrote one."""
+        self.num_seen += summary["num_seen"]
+        self.counts.update(summary["counts"])
+        self.lacking = self.lacking or summary["lacking"]
+        if self.path is not None and listed.is_file():
+            with listed.open(encoding="utf-8") as file:
+                shutil.copyfileobj(file, self._open(self.path))
 
     def check(self, max_fraction: float = MAX_QUARANTINED) -> None:
         """Raise ``InputError`` if more than ``max_fraction`` of the records seen are bad."""

@@ -121,8 +121,8 @@ def _japanese(counts: _Counts, share: float) -> Identified | None:
 
 def _chinese(counts: _Counts, share: float) -> Identified:
     # Cantonese has about 100 such characters in 1000; Mandarin that quotes some, or that says 唔 for hm, far fewer.
-    is_cantonese = (
-        counts.cantonese >= max(2, 0.025 * counts.han) and counts.num_cantonese >= 2 + (counts.cantonese >= 12)
+    is_cantonese = counts.cantonese >= max(2, 0.025 * counts.han) and counts.num_cantonese >= 2 + (
+        counts.cantonese >= 12
     )
     simplified, traditional = counts.side(codes.SIMPLIFIED), counts.side(codes.TRADITIONAL)
     traditional += counts.japanese  # forms such as 説 and 産 also stand in old or Hong Kong prints
@@ -141,7 +141,9 @@ def _sure(share: float, num_chars: int) -> float:
 
 def _latin_language(text: str) -> Lang:
     """Tell English from the other languages in Latin letters by its commonest words; lingua does it better."""
-    words = [word for sample in spread_samples(text, _CHARS_FOR_ENGLISH) for word in _LATIN_WORD.findall(sample.lower())]
+    words = [
+        word for sample in spread_samples(text, _CHARS_FOR_ENGLISH) for word in _LATIN_WORD.findall(sample.lower())
+    ]
     found = sum(word in _ENGLISH for word in words)
     # A title or a line of code has none of them: it passes for English unless it has letters that English lacks.
     short = len(words) < 10 and not found and all(word.isascii() for word in words)

@@ -62,7 +62,9 @@ def detect_language(text: str, languages: tuple[str, ...]) -> str | None:
 @cache
 def _detector(languages: tuple[str, ...]) -> Any:
     if find_spec(_PACKAGE) is None:
-        raise InputError("the step lingua needs the package lingua-language-detector; run: pip install 'hanlm[lingua]'.")
+        raise InputError(
+            "the step lingua needs the package lingua-language-detector; run: pip install 'hanlm[lingua]'."
+        )
     import lingua
 
     names = {code: getattr(lingua.IsoCode639_1, code.upper(), None) for code in languages}

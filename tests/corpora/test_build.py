@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from corpora.build import BuildConfig, Source, build, plan
 from hanlm.artifact import open_artifact
 from hanlm.cli import main
 from hanlm.errors import ArtifactError, ConfigError
-from hanlm.log import Progress
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
 from hanlm.text import in_valid_split, normalise
@@ -148,19 +146,11 @@ def test_a_mix_of_labelled_sources_comes_from_a_configuration_file(tmp_path: Pat
 
 
 def test_shards_roll_over_and_read_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("corpora.shards.SHARD_BYTES", 1000)
+    monkeypatch.setattr("corpora.steps.shards.SHARD_BYTES", 1000)
     texts = [f"第{i}篇，为了分成几个文件而写。" for i in range(50)]
     kept, _ = build_texts(tmp_path, texts, valid_fraction=0.0)
     assert kept == texts
     assert len(list((tmp_path / "corpus").glob("train-*.jsonl.zst"))) > 3
-
-
-def test_progress_counts_bytes_not_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    bar = Progress(None, "")
-    monkeypatch.setattr("corpora.pipeline._DOCUMENTS_PER_ADVANCE", 1)
-    monkeypatch.setattr("corpora.pipeline.progress", lambda *_: nullcontext(bar))
-    _, counts = build_texts(tmp_path, ["四个汉字", "五个字符a"], valid_fraction=0.0)
-    assert bar.done == pytest.approx(25e-6) == counts["bytes_in"] / 1e6
 
 
 def test_building_from_a_corpus_keeps_both_of_its_splits(tmp_path: Path, chinese_file: Path):

@@ -1,4 +1,4 @@
-"""Shards: documents written as Zstandard-compressed JSON lines, ``train-00000.jsonl.zst`` and on."""
+"""Shards: documents written as Zstandard-compressed JSON lines, ``NAME-00000.jsonl.zst`` and on."""
 
 from pathlib import Path
 from typing import Any, Self
@@ -17,10 +17,10 @@ _LEVEL = 3
 
 
 class ShardWriter:
-    """Writes one split's documents in the order they come; the bytes depend on nothing else."""
+    """Writes documents in the order they come; the bytes depend on nothing else."""
 
-    def __init__(self, folder: Path, split: str) -> None:
-        self._folder, self._split = folder, split
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
         self._num_shards = self._num_bytes = 0
         self._stream: Any = None
 
@@ -40,7 +40,7 @@ class ShardWriter:
             self._finish()
 
     def _begin(self) -> Any:
-        path = self._folder / f"{self._split}-{self._num_shards:05}.jsonl.zst"
+        path = self._folder / f"{self._name}-{self._num_shards:05}.jsonl.zst"
         compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         self._stream = compressor.stream_writer(path.open("wb"), closefd=True)
         self._num_shards += 1

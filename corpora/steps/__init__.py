@@ -1,0 +1,1 @@
+"""Steps of datatrove pipelines: reading, cleaning, filtering, signing, writing; each counts what it does."""

@@ -1,0 +1,72 @@
+"""A rule as a step: documents it gives a reason for are dropped, counted, and sampled for the report."""
+
+from pathlib import Path
+from typing import Any, Self, override
+
+from datatrove.data import Document as Piece
+from datatrove.pipeline.filters.base_filter import BaseFilter
+
+from corpora.facts import Facts, Rule
+from corpora.steps.samples import Samples
+
+_FACTS = "facts"
+_SHOWN_CHARS = 600
+
+
+class Filter(BaseFilter):
+    """Applies one rule through datatrove's filter, which counts ``dropped_REASON``.
+
+    Args:
+        name: Of the rule.
+        rule: Says why a document is dropped, or None.
+        folder: Of the stage.
+    """
+
+    type = "filter"
+
+    def __init__(self, name: str, rule: Rule, folder: Path) -> None:
+        self.name = name
+        super().__init__(exclusion_writer=DroppedSamples(folder / "samples" / name))  # pyright: ignore[reportArgumentType]
+        self.rule = rule
+
+    @override
+    def filter(self, doc: Piece) -> bool | tuple[bool, str]:
+        """Return whether to keep a document, and if not, why not."""
+        reason = self.rule(facts_of(doc))
+        return True if reason is None else (False, reason)
+
+
+class DroppedSamples:
+    """Takes the place of datatrove's writer of dropped documents: keeps a few of each reason."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._samples: Samples | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._samples is not None:
+            self._samples.write()
+            self._samples = None
+
+    def write(self, document: Piece, rank: int = 0) -> None:
+        """Take a dropped document."""
+        self._samples = self._samples or Samples(self.folder, rank)
+        self._samples.offer(document.metadata["filter_reason"], document.id, excerpt(document))
+
+
+def excerpt(piece: Piece) -> dict[str, Any]:
+    """Return what the report shows of a document."""
+    text = piece.text
+    return {"domain": piece.metadata["domain"], "num_chars": len(text), "text": text[:_SHOWN_CHARS]}
+
+
+def facts_of(piece: Piece) -> Facts:
+    """Return the facts of a document, those of its present text, which all steps share."""
+    facts: Facts | None = piece.metadata.get(_FACTS)
+    if facts is None or facts.text is not piece.text:
+        facts = Facts(piece.text, piece.metadata["lang"], piece.metadata["domain"])
+        piece.metadata[_FACTS] = facts
+    return facts

@@ -1,0 +1,62 @@
+"""Parts: what a task of the first stage kept, in order, for the stage that writes the corpus."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, override
+
+from datatrove.data import Document as Piece
+from datatrove.pipeline.base import PipelineStep
+
+from corpora.steps.reading import as_document, as_piece
+from corpora.steps.shards import ShardWriter
+from hanlm.json_lines import read_json_lines
+from hanlm.quarantine import Quarantine
+from hanlm.records import Document
+
+_FIELDS = ("id", "text", "domain", "lang", "source", "license", "group")
+
+
+class WriteParts(PipelineStep):
+    """Writes the documents to ``FOLDER/TASK-….jsonl.zst`` and passes them on."""
+
+    type = "write"
+    name = "parts"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    @override
+    def run(self, data: Iterable[Piece], rank: int = 0, world_size: int = 1) -> Iterator[Piece]:
+        del world_size
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob(f"{rank:05}-*"):
+            left.unlink()  # of a try that was killed
+        with ShardWriter(self.folder, f"{rank:05}") as writer:
+            for piece in data:
+                with self.track_time():
+                    writer.write(as_document(piece))
+                yield piece
+
+
+class ReadParts(PipelineStep):
+    """Yields the documents that ``WriteParts`` of the same task wrote; their number is in the metadata."""
+
+    type = "read"
+    name = "parts"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    @override
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Piece]:
+        del data, world_size
+        quarantine = Quarantine()
+        files = sorted(self.folder.glob(f"{rank:05}-*"))
+        records = (record for file in files for record in read_json_lines(file, quarantine, _FIELDS))
+        for number, record in enumerate(records):
+            piece = as_piece(Document(**record))
+            piece.metadata["number"] = number
+            yield piece
+        quarantine.check(max_fraction=0.0)  # HanLM wrote these lines itself: not one may be bad

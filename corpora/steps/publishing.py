@@ -1,0 +1,59 @@
+"""The last step: kept documents become the shards of their split, and what they are is counted."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import override
+
+from datatrove.data import Document as Piece
+from datatrove.pipeline.base import PipelineStep
+
+from corpora.steps.labels import label
+from corpora.steps.reading import as_document
+from corpora.steps.shards import ShardWriter
+
+SPLITS = ("train", "valid")
+
+
+class WriteShards(PipelineStep):
+    """Writes ``FOLDER/TASK/SPLIT-….jsonl.zst``; a split without documents gets no file.
+
+    Counts by domain: ``kept``, ``valid``, ``bytes``, ``chars``; by licence: ``license``.
+    """
+
+    type = "write"
+    name = "shards"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    @override
+    def run(self, data: Iterable[Piece], rank: int = 0, world_size: int = 1) -> Iterator[Piece]:
+        del world_size
+        folder = self.folder / f"{rank:05}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.iterdir():
+            left.unlink()  # of a try that was killed
+        with ExitStack() as stack:
+            writers = {split: stack.enter_context(ShardWriter(folder, split)) for split in SPLITS}
+            for piece in data:
+                with self.track_time():
+                    writers[piece.metadata["split"]].write(as_document(piece))
+                self._count(piece)
+                yield piece
+
+    def _count(self, piece: Piece) -> None:
+        domain: str = piece.metadata["domain"]
+        self.stat_update(label("kept", domain), label("license", piece.metadata["license"]))
+        self.stat_update(label("valid", domain), value=int(piece.metadata["split"] == "valid"))
+        self.stat_update(label("bytes", domain), value=len(piece.text.encode("utf-8")))
+        self.stat_update(label("chars", domain), value=len(piece.text))
+
+
+def move_shards(folder: Path, out: Path) -> None:
+    """Move the shards of all tasks into ``out``, numbered through in the order of the tasks."""
+    for split in SPLITS:
+        shards = [path for task in sorted(folder.iterdir()) for path in sorted(task.glob(f"{split}-*"))]
+        for number, path in enumerate(shards):
+            path.rename(out / f"{split}-{number:05}.jsonl.zst")

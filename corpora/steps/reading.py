@@ -1,0 +1,91 @@
+"""The first step: a task's slices of the input become documents; what cannot be read goes to the quarantine."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, override
+
+from datatrove.data import Document as Piece
+from datatrove.pipeline.base import PipelineStep
+
+from corpora.engine.stopping import refuse_if_stopped
+from corpora.engine.ticks import Ticks
+from corpora.sources.slices import Slice, read_slice
+from corpora.sources.source import Source
+from corpora.steps.labels import label
+from hanlm.files import replace_text
+from hanlm.quarantine import Quarantine
+from hanlm.records import Document
+
+
+class ReadSlices(PipelineStep):
+    """Yields the documents of the task's slices, in order.
+
+    Writes ``quarantine/TASK.jsonl`` and, when all is read, ``quarantine/TASK.counts.json``.
+
+    Args:
+        sources: The sources that the slices name by number.
+        tasks: The slices of every task.
+        folder: Of the stage.
+    """
+
+    type = "read"
+    name = "sources"
+
+    def __init__(self, sources: Sequence[Source], tasks: Sequence[Sequence[Slice]], folder: Path) -> None:
+        super().__init__()
+        self.sources, self.tasks, self.folder = sources, tasks, folder
+
+    @override
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Piece]:
+        del data, world_size
+        path = self.folder / "quarantine" / f"{rank:05}.jsonl"
+        path.unlink(missing_ok=True)  # of a try that was killed
+        ticks = Ticks(self.folder / "ticks", rank)
+        with Quarantine(path) as quarantine:
+            for document in self._documents(rank, quarantine):
+                refuse_if_stopped()
+                num_bytes = len(document.text.encode("utf-8", "surrogatepass"))
+                self.stat_update(label("documents", document.domain))
+                self.stat_update(label("bytes", document.domain), value=num_bytes)
+                ticks.count(num_bytes)
+                yield as_piece(document)
+        ticks.write()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path.with_suffix(".counts.json"), json.dumps(quarantine.summary(), ensure_ascii=False))
+
+    def _documents(self, rank: int, quarantine: Quarantine) -> Iterator[Document]:
+        found = (d for each in self.tasks[rank] for d in read_slice(each, self.sources[each.source], quarantine))
+        while True:
+            with self.track_time():
+                document = next(found, None)
+            if document is None:
+                return
+            yield document
+
+
+def as_piece(document: Document) -> Piece:
+    """Return a document in datatrove's form; everything but text and id is metadata."""
+    labels = {name: getattr(document, name) for name in ("domain", "lang", "source", "license", "group")}
+    return Piece(text=document.text, id=document.id, metadata=labels)
+
+
+def as_document(piece: Piece) -> Document:
+    """Return a document of datatrove's in our form; metadata that steps added stays behind."""
+    kept = piece.metadata
+    return Document(
+        id=piece.id,
+        text=piece.text,
+        domain=kept["domain"],
+        lang=kept["lang"],
+        source=kept["source"],
+        license=kept["license"],
+        group=kept["group"],
+    )
+
+
+def gather_quarantine(folder: Path, num_tasks: int, quarantine: Quarantine) -> None:
+    """Add to ``quarantine`` what all tasks of the stage in ``folder`` set aside, in their order."""
+    for task in range(num_tasks):
+        listed = folder / "quarantine" / f"{task:05}.jsonl"
+        quarantine.absorb(json.loads(listed.with_suffix(".counts.json").read_text(encoding="utf-8")), listed)
