@@ -2,27 +2,28 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import orjson
 
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
-from hanlm.streams import MAX_LINE_BYTES, iter_lines, open_stream
+from hanlm.streams import COMPRESSIONS, MAX_LINE_BYTES, iter_lines, open_stream
 
 MAX_LIST_BYTES: Final = 8 * MAX_LINE_BYTES
 """A ``.json`` list is parsed as a whole; a larger one has to be converted to lines."""
 
 _MAX_NAMED: Final = 12
-_WHOLE_SUFFIXES = (".json", ".json.gz", ".json.zst")
+_WHOLE_SUFFIXES = tuple(f".json{packing}" for packing in COMPRESSIONS)
 
 
 def read_json_lines(
     path: Path, quarantine: Quarantine, required: Sequence[str] = ("text",)
 ) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a ``.jsonl`` file (also ``.gz``, ``.zst``), or those of a ``.json`` file.
+    """Yield the objects of a ``.jsonl`` file (also ``.gz``, ``.bz2``, ``.zst``), or those of a ``.json`` file.
 
     A ``.json`` file may hold a list of objects, one object, or lines.
 
@@ -39,21 +40,45 @@ def numbered_json_lines(
     path: Path, quarantine: Quarantine, required: Sequence[str] = ("text",)
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) as ``read_json_lines`` does."""
-    if path.name.lower().endswith(_WHOLE_SUFFIXES) and not _holds_lines(path):
-        yield from _json_whole(path, quarantine, required)
-        return
+    whole = path.name.lower().endswith(_WHOLE_SUFFIXES)
     with open_stream(path) as stream:
-        for number, line, complete in iter_lines(stream):
-            if not line.strip():
-                continue
-            quarantine.num_seen += 1
-            record = _parse(line) if complete else "too_long"
-            if isinstance(record, dict):
-                record = _with_fields(record, required, quarantine, f"{path} line {number}")
-            if isinstance(record, str):
-                quarantine.add(record, path, number, line)
-            else:
-                yield number, record
+        yield from json_records(stream, path, quarantine, required, whole=whole)
+
+
+def json_records(
+    stream: BinaryIO,
+    source: Path | str,
+    quarantine: Quarantine,
+    required: Sequence[str] = ("text",),
+    *,
+    whole: bool = False,
+    first_line: int = 1,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) out of an open stream; ``source`` names it in the quarantine and in errors.
+
+    Args:
+        whole: It may also hold one list of objects, or one object, over many lines.
+        first_line: Number of the stream's first line.
+    """
+    lines = iter_lines(stream, first_line=first_line)
+    if whole:
+        number, first = _first_line(stream)
+        if first and not isinstance(_parse(first), dict):
+            yield from _json_whole(first, stream, source, quarantine, required)
+            return
+        rest = iter_lines(stream, first_line=number + 1)
+        lines = chain([(number, first[:MAX_LINE_BYTES], len(first) <= MAX_LINE_BYTES)], rest)
+    for number, line, complete in lines:
+        if not line.strip():
+            continue
+        quarantine.num_seen += 1
+        record = _parse(line) if complete else "too_long"
+        if isinstance(record, dict):
+            record = with_fields(record, required, quarantine, f"{source} line {number}")
+        if isinstance(record, str):
+            quarantine.add(record, source, number, line)
+        else:
+            yield number, record
 
 
 def _parse(line: bytes) -> dict[str, Any] | str:
@@ -78,9 +103,10 @@ def _why_malformed(line: bytes) -> str:
     return "malformed_json"  # the standard library also takes NaN and the like, which JSON does not have
 
 
-def _with_fields(
+def with_fields(
     record: dict[str, Any], required: Sequence[str], quarantine: Quarantine, where: str
 ) -> dict[str, Any] | str:
+    """Return the record, or the reason why it cannot be used: a required field is missing or null."""
     for name in required:
         if name not in record:
             has = ", ".join(shorten(field, 40) for field in list(record)[:_MAX_NAMED]) or "none"
@@ -93,28 +119,34 @@ def _with_fields(
     return record
 
 
-def _holds_lines(path: Path) -> bool:
-    with open_stream(path) as stream:
-        first = next((line for _, line, _ in iter_lines(stream) if line.strip()), b"")
-    return isinstance(_parse(first), dict)
+def _first_line(stream: BinaryIO) -> tuple[int, bytes]:
+    """Return the number and the bytes of the first line that is not blank; a list may stand on one long line."""
+    number = 0
+    while line := stream.readline(MAX_LIST_BYTES + 1):
+        number += 1
+        line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if line.strip():
+            return number, line
+    return number, b""
 
 
-def _json_whole(path: Path, quarantine: Quarantine, required: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    with open_stream(path) as stream:
-        raw = stream.read(MAX_LIST_BYTES + 1)
+def _json_whole(
+    begun: bytes, stream: BinaryIO, source: Path | str, quarantine: Quarantine, required: Sequence[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    raw = begun + stream.read(MAX_LIST_BYTES + 1)
     if len(raw) > MAX_LIST_BYTES:
         size = f"{MAX_LIST_BYTES // 2**20} MiB"
-        raise InputError(f"{path} is one JSON value of over {size}; convert it to one object a line (.jsonl).")
+        raise InputError(f"{source} is one JSON value of over {size}; convert it to one object a line (.jsonl).")
     try:
-        values = orjson.loads(raw.removeprefix(b"\xef\xbb\xbf"))
+        values = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); mend it or convert it to .jsonl.") from error
+        raise InputError(f"{source} is not valid JSON ({error}); mend it or convert it to .jsonl.") from error
     for number, value in enumerate(values if isinstance(values, list) else [values], 1):
         quarantine.num_seen += 1
         record = "not_an_object"
         if isinstance(value, dict):
-            record = _with_fields(cast(dict[str, Any], value), required, quarantine, f"{path} record {number}")
+            record = with_fields(cast(dict[str, Any], value), required, quarantine, f"{source} record {number}")
         if isinstance(record, str):
-            quarantine.add(record, path, number, orjson.dumps(value))
+            quarantine.add(record, source, number, orjson.dumps(value))
         else:
             yield number, record

@@ -16,6 +16,7 @@ from hanlm.errors import InputError
 from hanlm.json_lines import numbered_json_lines, read_json_lines
 from hanlm.parquet_rows import numbered_parquet_rows
 from hanlm.quarantine import MAX_QUARANTINED, Quarantine
+from hanlm.streams import COMPRESSIONS
 from hanlm.text_lines import TxtUnit, read_texts
 
 __all__ = [
@@ -29,10 +30,13 @@ __all__ = [
     "read_json_lines",
 ]
 
-JSON_SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
-TEXT_SUFFIXES: Final = (".txt", ".md", ".txt.gz", ".txt.zst")
+JSON_SUFFIXES: Final = tuple(ending + packing for ending in (".jsonl", ".json") for packing in COMPRESSIONS)
+TEXT_SUFFIXES: Final = tuple(ending + packing for ending in (".txt", ".md") for packing in COMPRESSIONS)
 PARQUET_SUFFIXES: Final = (".parquet",)
 DOCUMENT_SUFFIXES: Final = JSON_SUFFIXES + TEXT_SUFFIXES + PARQUET_SUFFIXES
+
+LINES_PER_GROUP: Final = 1000
+"""Lines of one text file that form a group, where a line or a paragraph is a document."""
 
 _NOT_DATA = (MANIFEST, "quarantine.jsonl")
 
@@ -47,6 +51,8 @@ class Document:
     lang: str
     source: str
     license: str
+    group: str = ""
+    """Documents of one group (a book, a page, neighbouring lines of one file) go to one side of a split."""
 
 
 def list_files(paths: Sequence[Path], suffixes: Sequence[str] = DOCUMENT_SUFFIXES) -> list[Path]:
@@ -69,7 +75,7 @@ def passed_over(paths: Sequence[Path], suffixes: Sequence[str] = DOCUMENT_SUFFIX
     counts: Counter[str] = Counter()
     for folder in (path for path in paths if path.is_dir() and read_manifest(path) is None):
         for file in folder.rglob("*"):
-            if (file.is_dir() and not file.is_symlink()) or not _is_visible(file.relative_to(folder)):
+            if (file.is_dir() and not file.is_symlink()) or not is_visible(file.relative_to(folder)):
                 continue
             if file.is_dir():
                 counts["linked folder"] += 1
@@ -104,7 +110,7 @@ def read_documents(
         ArtifactError: If a corpus artifact is damaged.
     """
     for path in paths:
-        for file in _document_files(path, split):
+        for file in document_files(path, split):
             # Within its folder: two files may have one name, and an id should tell them apart.
             source = file.relative_to(path).as_posix() if file != path else file.name
             if file.name.lower().endswith(JSON_SUFFIXES + PARQUET_SUFFIXES):
@@ -112,7 +118,8 @@ def read_documents(
             else:
                 for number, text in read_texts(file, quarantine, txt_unit):
                     name = source if txt_unit == "file" else f"{source}:{number}"
-                    yield Document(name, text, domain or "default", lang or "", source, "")
+                    group = "" if txt_unit == "file" else block_of_lines(source, number)
+                    yield Document(name, text, domain or "default", lang or "", source, "", group)
 
 
 def _files_of(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -133,15 +140,27 @@ def _files_of(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def _is_data(relative: Path, suffixes: tuple[str, ...]) -> bool:
-    return _is_visible(relative) and relative.name.lower().endswith(suffixes)
+    return is_visible(relative) and relative.name.lower().endswith(suffixes)
 
 
-def _is_visible(relative: Path) -> bool:
+def is_visible(relative: Path) -> bool:
+    """Say whether a file of this path within a folder may be data: not hidden, and not HanLM's own."""
     hidden = any(part.startswith(".") or part.endswith(".work") for part in relative.parts)
     return not hidden and relative.name not in _NOT_DATA
 
 
-def _document_files(path: Path, split: str) -> list[Path]:
+def block_of_lines(source: str, number: int) -> str:
+    """Return the group of a line: neighbouring lines of one file are likely of one text."""
+    return f"{source}:{number // LINES_PER_GROUP}"
+
+
+def document_files(path: Path, split: str) -> list[Path]:
+    """Return the files of a file, a folder, or an artifact (which is verified; of a corpus those of the split).
+
+    Raises:
+        InputError: If there is none, or the artifact holds no text.
+        ArtifactError: If the artifact is damaged.
+    """
     manifest = read_manifest(path) if path.is_dir() else None
     if manifest is None:
         return list_files([path])
@@ -171,6 +190,7 @@ def _record_documents(path: Path, source: str, quarantine: Quarantine, domain: s
             lang=_label(record, "lang") or lang,
             source=_label(record, "source") or source,
             license=_label(record, "license"),
+            group=_label(record, "group"),
         )
 
 

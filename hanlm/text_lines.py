@@ -1,9 +1,8 @@
 """Text files, read strictly line by line and grouped into documents."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
@@ -20,34 +19,46 @@ def read_texts(path: Path, quarantine: Quarantine, unit: TxtUnit) -> Iterator[tu
     Raises:
         InputError: If the file is truncated, or one document would not fit in bounded memory.
     """
-    return _READERS[unit](path, quarantine)
-
-
-def _txt_lines(path: Path, quarantine: Quarantine) -> Iterator[tuple[int, str]]:
-    """Yield (line number, line); blank lines too, because they part paragraphs."""
     with open_stream(path) as stream:
-        for number, line, complete in iter_lines(stream):
-            quarantine.num_seen += bool(line)
-            try:
-                text = line.decode("utf-8") if complete else None
-            except UnicodeDecodeError:
-                quarantine.add("invalid_utf8", path, number, line)
-                continue
-            if text is None:
-                quarantine.add("too_long", path, number, line)
-            else:
-                yield number, text
+        yield from texts_of(stream, path, quarantine, unit)
 
 
-def _single_lines(path: Path, quarantine: Quarantine) -> Iterator[tuple[int, str]]:
-    return ((number, line) for number, line in _txt_lines(path, quarantine) if line.strip())
+def texts_of(
+    stream: BinaryIO, source: Path | str, quarantine: Quarantine, unit: TxtUnit, *, first_line: int = 1
+) -> Iterator[tuple[int, str]]:
+    """Yield what ``read_texts`` does out of an open stream, whose first line has the number ``first_line``."""
+    lines = _txt_lines(stream, source, quarantine, first_line)
+    return _single_lines(lines) if unit == "line" else _grouped_lines(lines, source, by_paragraph=unit == "paragraph")
 
 
-def _grouped_lines(path: Path, quarantine: Quarantine, *, by_paragraph: bool) -> Iterator[tuple[int, str]]:
+def _txt_lines(
+    stream: BinaryIO, source: Path | str, quarantine: Quarantine, first_line: int
+) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line); blank lines too, because they part paragraphs."""
+    for number, line, complete in iter_lines(stream, first_line=first_line):
+        quarantine.num_seen += bool(line)
+        try:
+            text = line.decode("utf-8") if complete else None
+        except UnicodeDecodeError:
+            quarantine.add("invalid_utf8", source, number, line)
+            continue
+        if text is None:
+            quarantine.add("too_long", source, number, line)
+        else:
+            yield number, text
+
+
+def _single_lines(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in lines if line.strip())
+
+
+def _grouped_lines(
+    txt_lines: Iterator[tuple[int, str]], source: Path | str, *, by_paragraph: bool
+) -> Iterator[tuple[int, str]]:
     """Yield (number of the first line, lines joined): the whole file, or what stands between blank lines."""
     lines: list[str] = []
     first = num_chars = 0
-    for number, line in _txt_lines(path, quarantine):
+    for number, line in txt_lines:
         if by_paragraph and not line.strip():
             if lines:
                 yield first, "\n".join(lines)
@@ -59,15 +70,8 @@ def _grouped_lines(path: Path, quarantine: Quarantine, *, by_paragraph: bool) ->
         if num_chars > MAX_LINE_BYTES:
             unit, remedy = ("paragraph", "line") if by_paragraph else ("file", "paragraph or line")
             raise InputError(
-                f"{path} would give one document of over {MAX_LINE_BYTES // 2**20} Mi characters with "
+                f"{source} would give one document of over {MAX_LINE_BYTES // 2**20} Mi characters with "
                 f"--txt-unit {unit}; pass --txt-unit {remedy}, or split the file."
             )
     if lines:
         yield first, "\n".join(lines)
-
-
-_READERS: dict[TxtUnit, Callable[[Path, Quarantine], Iterator[tuple[int, str]]]] = {
-    "file": partial(_grouped_lines, by_paragraph=False),
-    "line": _single_lines,
-    "paragraph": partial(_grouped_lines, by_paragraph=True),
-}

@@ -200,7 +200,7 @@ def test_files_of_a_folder_that_are_no_text_are_told_and_recorded(tmp_path: Path
     folder = tmp_path / "texts"
     folder.mkdir()
     (folder / "a.jsonl").write_bytes(chinese_file.read_bytes())
-    (folder / "b.jsonl.bz2").write_bytes(b"BZh")
+    (folder / "b.jsonl.xz").write_bytes(b"BZh")
     config = BuildConfig(input=(folder,), out=tmp_path / "corpus")
-    assert any(".bz2: 1" in line for line in plan(config))
-    assert open_artifact(build(config), "corpus").manifest["files_passed_over"] == {".bz2": 1}
+    assert any(".xz: 1" in line for line in plan(config))
+    assert open_artifact(build(config), "corpus").manifest["files_passed_over"] == {".xz": 1}

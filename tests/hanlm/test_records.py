@@ -233,12 +233,12 @@ def test_what_a_folder_holds_besides_texts_is_counted_and_endings_may_be_capital
     folder, elsewhere = tmp_path / "folder", tmp_path / "elsewhere"
     folder.mkdir()
     elsewhere.mkdir()
-    for name, content in {"a.txt": "一", "B.TXT": "二", "c.jsonl.bz2": "x", "e.txt": "", "README": "x"}.items():
+    for name, content in {"a.txt": "一", "B.TXT": "二", "c.jsonl.xz": "x", "e.txt": "", "README": "x"}.items():
         (folder / name).write_text(content, encoding="utf-8")
     (elsewhere / "d.txt").write_text("三", encoding="utf-8")
     (folder / "link").symlink_to(elsewhere)
     assert texts_of([folder]) == ["二", "一"]
-    assert passed_over([folder]) == {".bz2": 1, "empty": 1, "no ending": 1, "linked folder": 1}
+    assert passed_over([folder]) == {".xz": 1, "empty": 1, "no ending": 1, "linked folder": 1}
     assert passed_over([folder / "a.txt"]) == {}
 
 
