@@ -7,7 +7,9 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
+from corpora.choice import Preset, chosen
 from corpora.engine.config import EngineConfig, ExecutorName, SlurmConfig
+from corpora.registry import STEPS
 from corpora.sources.source import Source
 from hanlm.config import to_plain
 from hanlm.counts import by_reason
@@ -39,6 +41,12 @@ class BuildConfig:
     """Domain of documents that name none of their own; without it they are of domain `default`."""
     lang: str = "zh"
     """Language of documents that name none of their own."""
+    preset: Preset = "plain"
+    """Steps to go through: `plain` keeps all that is Chinese text, `web` also drops what crawls are full of."""
+    add: tuple[str, ...] = ()
+    """Further steps by name; `--dry-run` lists those that run."""
+    skip: tuple[str, ...] = ()
+    """Steps to leave out."""
     min_chars: int = 1
     """Drop shorter documents, in characters after normalisation."""
     max_chars: int | None = None
@@ -71,6 +79,7 @@ class BuildConfig:
         for name in ("min_han_ratio", "max_han_ratio_other", "max_quarantined"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ConfigError(f"expected --{name.replace('_', '-')} between 0 and 1, got {value}.")
+        _ = self.steps  # refuses unknown names
         if not 0 <= self.valid_fraction < 1:
             raise ConfigError(f"expected --valid-fraction from 0 to below 1, got {self.valid_fraction}.")
         if self.workers is not None and self.workers < 1:
@@ -79,6 +88,11 @@ class BuildConfig:
             raise ConfigError(f"expected task_bytes of at least 1, got {self.task_bytes}.")
         if self.min_chars < 1 or (self.max_chars is not None and self.max_chars < self.min_chars):
             raise ConfigError(f"expected 1 <= --min-chars <= --max-chars, got {self.min_chars} and {self.max_chars}.")
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of the steps to run, in their order."""
+        return chosen(STEPS, self.preset, self.add, self.skip)
 
     def decides_the_result(self) -> dict[str, Any]:
         """Return the settings that what is built depends on: a change of the others need not begin anew."""

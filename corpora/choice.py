@@ -29,12 +29,12 @@ def chosen(
     Raises:
         ConfigError: If a name is unknown, or both added and left out.
     """
-    for flag, names in (("--with", added), ("--without", left_out)):
+    for flag, names in (("--add", added), ("--skip", left_out)):
         for name in names:
             if name not in steps:
                 raise ConfigError(_unknown(flag, name, steps))
     if both := set(added) & set(left_out):
-        raise ConfigError(f"expected {sorted(both)[0]} in --with or in --without, got it in both.")
+        raise ConfigError(f"expected {sorted(both)[0]} in --add or in --skip, got it in both.")
     return tuple(
         name for name, info in steps.items() if (preset in info.presets or name in added) and name not in left_out
     )
