@@ -1,5 +1,6 @@
 """Tasks: the input is cut by its own sizes alone, and what another input left behind is not used."""
 
+import itertools
 from pathlib import Path
 
 from hypothesis import given
@@ -18,7 +19,7 @@ def test_tasks_hold_every_slice_once_in_order_and_no_more_than_they_may(sizes: l
     tasks = cut_into_tasks(slices(sizes), task_bytes)
     assert [s for task in tasks for s in task] == slices(sizes)
     assert all(len(task) == 1 or sum(s.num_bytes for s in task) <= task_bytes for task in tasks)
-    for one, other in zip(tasks, tasks[1:], strict=False):
+    for one, other in itertools.pairwise(tasks):
         assert sum(s.num_bytes for s in one) + other[0].num_bytes > task_bytes
 
 
