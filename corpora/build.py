@@ -1,16 +1,19 @@
 """``hanlm corpus build``: raw text in, one clean, deduplicated, split corpus out."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
 from corpora.choice import Preset, chosen
+from corpora.dedup.config import DedupConfig
 from corpora.engine.config import EngineConfig, ExecutorName, SlurmConfig
 from corpora.registry import STEPS
 from corpora.sources.source import Source
+from hanlm.artifact import fingerprint
 from hanlm.config import to_plain
 from hanlm.counts import by_reason
 from hanlm.errors import ConfigError
@@ -60,6 +63,8 @@ class BuildConfig:
     exclude: tuple[Path, ...] = ()
     """Texts that must not be in the corpus, such as evaluation files; compared by letters and digits
     alone."""
+    index: Path | None = None
+    """Folder that remembers what earlier corpora hold: their documents are dropped here, and this one's added."""
     max_quarantined: float = MAX_QUARANTINED
     """Fail when a larger share of the records cannot be read."""
     workers: int | None = None
@@ -68,6 +73,8 @@ class BuildConfig:
     """Where tasks run: `local` processes, or a `slurm` or `ray` cluster with a shared file system."""
     task_bytes: Annotated[int, Parameter(show=False)] = TASK_BYTES
     """Bytes of input that are one task, and one shard of the corpus."""
+    dedup: Annotated[DedupConfig, Parameter(show=False)] = field(default_factory=DedupConfig)
+    """How copies are found (in a configuration file)."""
     slurm: Annotated[SlurmConfig, Parameter(show=False)] = field(default_factory=SlurmConfig)
     """What Slurm is asked for (in a configuration file)."""
     overwrite: bool = False
@@ -93,6 +100,18 @@ class BuildConfig:
     def steps(self) -> tuple[str, ...]:
         """The names of the steps to run, in their order."""
         return chosen(STEPS, self.preset, self.add, self.skip)
+
+    @property
+    def dedup_config(self) -> DedupConfig:
+        """How copies are found, with the kinds that the chosen steps ask for."""
+        names = set(self.steps)
+        return replace(
+            self.dedup,
+            exact="duplicates" in names,
+            near="near-duplicates" in names,
+            lines="repeated-lines" in names,
+            substrings="repeated-passages" in names,
+        )
 
     def decides_the_result(self) -> dict[str, Any]:
         """Return the settings that what is built depends on: a change of the others need not begin anew."""
@@ -136,6 +155,7 @@ def build(config: BuildConfig) -> Path:
         ArtifactError: If ``out`` must not be replaced, or an input artifact is damaged.
         Interrupted: On SIGINT or SIGTERM; nothing is published.
     """
+    from corpora.dedup.index import known_runs
     from corpora.engine.stopping import stoppable
     from corpora.pipeline import Pipeline
     from corpora.sources.slices import list_slices
@@ -151,10 +171,12 @@ def build(config: BuildConfig) -> Path:
     with publish(config.out, kind="corpus", config=config, inputs=inputs, overwrite=config.overwrite) as draft:
         slices = list_slices(sources, config.task_bytes)
         folder = draft.work / "build"
-        if begin_or_go_on(folder, config.decides_the_result(), slices):
+        known = known_runs(config.index, config.dedup_config, index_name(config.out)) if config.index else []
+        settings = config.decides_the_result() | {"known": {str(run): fingerprint(run) for run in known}}
+        if begin_or_go_on(folder, settings, slices):
             say("going on with what an earlier try of the same command completed")
         tasks = cut_into_tasks(slices, config.task_bytes)
-        pipeline = Pipeline(config=config, sources=sources, tasks=tasks, folder=folder)
+        pipeline = Pipeline(config=config, sources=sources, tasks=tasks, folder=folder, known=tuple(known))
         with stoppable(), kept_quarantine(draft) as quarantine:
             funnel = pipeline.run(engine, quarantine)
         pipeline.publish(draft.folder)
@@ -164,3 +186,8 @@ def build(config: BuildConfig) -> Path:
     if left:
         say(f"passed over files that are no text: {by_reason(left)}")
     return config.out
+
+
+def index_name(out: Path) -> str:
+    """Return the name of a corpus among the runs of an index: building it anew must not meet itself there."""
+    return f"{out.name}-{sha256(str(out.resolve()).encode()).hexdigest()[:8]}"

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from corpora.build import BuildConfig
-from corpora.engine.config import EngineConfig
+from corpora.build import BuildConfig, index_name
+from corpora.copies import dedup_stages
+from corpora.dedup.config import DedupConfig
+from corpora.dedup.index import publish_index, seal_index
+from corpora.engine.config import EngineConfig, for_little
+from corpora.engine.counts import StepCounts
 from corpora.engine.run import run_stage
 from corpora.engine.stage import Stage
 from corpora.exclusions import read_exclusions
@@ -16,10 +20,13 @@ from corpora.funnel import Funnel
 from corpora.sources.slices import Slice
 from corpora.sources.source import Source
 from corpora.steps.cleaning import Clean
+from corpora.steps.deduplicating import Deduplicate
 from corpora.steps.filtering import Filter
+from corpora.steps.labels import by_value
 from corpora.steps.parts import ReadParts, WriteParts
 from corpora.steps.publishing import WriteShards, move_shards
 from corpora.steps.reading import ReadSlices, gather_quarantine
+from corpora.steps.signing import Sign
 from corpora.steps.splitting import Split
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
@@ -35,6 +42,8 @@ class Pipeline:
     tasks: Sequence[Sequence[Slice]]
     folder: Path
     """Of the build, within ``OUT.work``; on a cluster every worker sees it."""
+    known: tuple[Path, ...]
+    """What earlier runs left in the index."""
 
     def run(self, engine: EngineConfig, quarantine: Quarantine) -> Funnel:
         """Run all stages, and return what became of the documents; the shards wait for ``publish``.
@@ -50,14 +59,19 @@ class Pipeline:
         read = run_stage(self._read, engine, self.folder)
         gather_quarantine(self._read.folder(self.folder), len(self.tasks), quarantine)
         quarantine.check(self.config.max_quarantined)
+        for stage in self._dedup_stages(_num_bytes(read)):
+            run_stage(stage, for_little(engine, _num_bytes(read)), self.folder)
         written = run_stage(self._write, engine, self.folder)
         funnel = Funnel(steps=(*read, *written), quarantined=quarantine.counts)
         _require_survivors(funnel)
         return funnel
 
     def publish(self, out: Path) -> None:
-        """Move the finished shards into ``out``."""
+        """Move the finished shards into ``out``, and what they hold into the index, if there is one."""
         move_shards(self.folder / "shards", out)
+        if self.config.index is not None and self._index is not None:
+            seal_index(self._index, self._dedup)
+            publish_index(self._index, self.config.index, index_name(self.config.out))
 
     @cached_property
     def _read(self) -> Stage:
@@ -67,18 +81,43 @@ class Pipeline:
             ReadSlices(self.sources, self.tasks, folder),
             Clean("normalise", normalise, chinese_only=False, folder=folder),
             *(Filter(rule_name, rule, folder) for rule_name, rule in self._rules()),
+            Sign(self._dedup_folder, self._dedup),
             WriteParts(self.folder / "parts"),
         ]
         return Stage(name=name, pipeline=steps, num_tasks=len(self.tasks))
 
     @cached_property
     def _write(self) -> Stage:
+        name = "write"
         steps = [
             ReadParts(self.folder / "parts"),
+            Deduplicate(self._dedup_folder, self._dedup, self.folder / "stages" / name),
             Split(self.config.valid_fraction),
             WriteShards(self.folder / "shards"),
         ]
-        return Stage(name="write", pipeline=steps, num_tasks=len(self.tasks))
+        return Stage(name=name, pipeline=steps, num_tasks=len(self.tasks))
+
+    def _dedup_stages(self, num_bytes: int) -> Iterator[Stage]:
+        return dedup_stages(
+            self._dedup_folder,
+            self._dedup,
+            num_tasks=len(self.tasks),
+            num_bytes=num_bytes,
+            known=self.known,
+            index=self._index,
+        )
+
+    @property
+    def _index(self) -> Path | None:
+        return None if self.config.index is None else self.folder / "index"
+
+    @property
+    def _dedup_folder(self) -> Path:
+        return self.folder / "dedup"
+
+    @cached_property
+    def _dedup(self) -> DedupConfig:
+        return self.config.dedup_config
 
     def _rules(self) -> Iterator[tuple[str, Rule]]:
         config = self.config
@@ -86,6 +125,10 @@ class Pipeline:
         yield "han-ratio", HanRatio(min_han_ratio=config.min_han_ratio, max_han_ratio_other=config.max_han_ratio_other)
         if config.exclude:
             yield "exclude", read_exclusions(config.exclude, config.max_quarantined)
+
+
+def _num_bytes(read: Sequence[StepCounts]) -> int:
+    return by_value(read[0].counts, "bytes").total()
 
 
 def _require_survivors(funnel: Funnel) -> None:

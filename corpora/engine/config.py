@@ -1,9 +1,11 @@
 """Where the tasks of a pipeline run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hanlm.errors import ConfigError
+
+_BYTES_WORTH_A_WORKER = 32 * 2**20
 
 type ExecutorName = Literal["local", "slurm", "ray"]
 
@@ -42,3 +44,11 @@ class EngineConfig:
     """Tasks at a time."""
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     """With ``slurm`` alone."""
+
+
+def for_little(config: EngineConfig, num_bytes: int) -> EngineConfig:
+    """Return the configuration with no more workers than a small amount of text can keep busy.
+
+    Starting a process costs about as much as finding the copies in 32 MB of text.
+    """
+    return replace(config, workers=min(config.workers, 1 + num_bytes // _BYTES_WORTH_A_WORKER))

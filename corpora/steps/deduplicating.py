@@ -1,0 +1,56 @@
+"""What deduplication decided, done to the documents: copies go, repeated lines and passages are cut out."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import override
+
+from datatrove.data import Document as Piece
+from datatrove.pipeline.base import PipelineStep
+
+from corpora.dedup.config import DedupConfig
+from corpora.dedup.removals import Removals
+from corpora.steps.filtering import excerpt
+from corpora.steps.samples import Samples
+
+_EMPTY = "only_repeats"
+
+
+class Deduplicate(PipelineStep):
+    """Drops copies and cuts out repeats of the documents that ``ReadParts`` yields, by their numbers.
+
+    Counts ``dropped_REASON``, and the ``lines``, ``passages`` and ``chars`` that were cut. A document of which only
+    repeats are left is dropped as ``only_repeats``.
+
+    Args:
+        folder: The dedup folder.
+        config: The one that signatures were made with.
+        stage: Folder of the stage; gets samples of what was dropped.
+    """
+
+    type = "dedup"
+    name = "copies"
+
+    def __init__(self, folder: Path, config: DedupConfig, stage: Path) -> None:
+        super().__init__()
+        self.folder, self.config, self.stage = folder, config, stage
+
+    @override
+    def run(self, data: Iterable[Piece], rank: int = 0, world_size: int = 1) -> Iterator[Piece]:
+        del world_size
+        removals = Removals.load(self.folder, rank, self.config)
+        samples = Samples(self.stage / "samples" / self.name, rank)
+        for piece in data:
+            with self.track_time():
+                number: int = piece.metadata["number"]
+                reason = removals.reason(number)
+                if reason is None:
+                    piece.text, cut = removals.apply(number, piece.text)
+                    for name, count in cut.items():
+                        self.stat_update(name, value=count)
+                    reason = None if piece.text else _EMPTY
+            if reason is None:
+                yield piece
+                continue
+            self.stat_update(f"dropped_{reason}")
+            samples.offer(reason, piece.id, excerpt(piece) | {"copy_of": removals.copy_of(number)})
+        samples.write()
