@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenizer.jit import entry_jit, inner_jit
+from hanlm.jit import entry_jit, inner_jit
 
 
 @inner_jit

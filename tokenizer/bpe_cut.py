@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from hanlm.jit import entry_jit, inner_jit
 from tokenizer.bpe_kernels import find, string_hash
-from tokenizer.jit import entry_jit, inner_jit
 
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
 

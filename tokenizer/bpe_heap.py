@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from hanlm.jit import inner_jit
 from tokenizer.bpe_kernels import FIRST, LENGTH, NUM_FIELDS, NUM_HEAP
-from tokenizer.jit import inner_jit
 
 
 @inner_jit

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tokenizer.jit import entry_jit, inner_jit
+from hanlm.jit import entry_jit, inner_jit
 
 BARRIER, INSIDE = -1, -2
 HASH_BASE = np.uint64(0x9E3779B97F4A7C15)

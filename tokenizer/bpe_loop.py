@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from hanlm.jit import entry_jit, inner_jit
 from tokenizer.bpe_heap import heap_drop_top, heap_push
 from tokenizer.bpe_kernels import (
     ACTIVE,
@@ -30,7 +31,6 @@ from tokenizer.bpe_kernels import (
     pair_key,
     string_hash,
 )
-from tokenizer.jit import entry_jit, inner_jit
 
 DONE, NEEDS_ROOM = 0, -1
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokenizer.jit import entry_jit
+from hanlm.jit import entry_jit
 
 
 @entry_jit

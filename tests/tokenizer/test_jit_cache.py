@@ -4,10 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-CALLEE = "from tokenizer.jit import inner_jit\n\n\n@inner_jit\ndef one():\n    return {}\n"
-CALLER = (
-    "from bpe_callee import one\nfrom tokenizer.jit import entry_jit\n\n\n@entry_jit\ndef two(): return 2 * one()\n"
-)
+CALLEE = "from hanlm.jit import inner_jit\n\n\n@inner_jit\ndef one():\n    return {}\n"
+CALLER = "from bpe_callee import one\nfrom hanlm.jit import entry_jit\n\n\n@entry_jit\ndef two(): return 2 * one()\n"
 
 
 def test_a_changed_callee_is_compiled_anew(tmp_path: Path):

@@ -43,5 +43,6 @@ def _compiled[F: Callable[..., Any]](function: F, **options: bool) -> F:
 
 @cache
 def _sources(folder: Path) -> str:
-    """Return a hash of all compiled sources of a folder."""
-    return sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("bpe_*.py")))).hexdigest()
+    """Return a hash of all sources of a folder that hold compiled functions."""
+    sources = [path.read_bytes() for path in sorted(folder.glob("*.py"))]
+    return sha256(b"".join(source for source in sources if b"hanlm.jit" in source)).hexdigest()
