@@ -1,9 +1,12 @@
 """What rules ask of a document, computed once however many of them ask."""
 
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hanlm.text import CHAR_CLASSES, base_language, class_counts
+
+if TYPE_CHECKING:
+    from corpora.filters.word_spans import WordSpans
 
 CHINESE = frozenset({"zh", "cmn", "yue", "lzh", "wuu"})
 """Base languages that are written in Han characters throughout."""
@@ -32,6 +35,13 @@ class Facts:
         import rjieba
 
         return rjieba.cut(self.text, False)
+
+    @cached_property
+    def spans(self) -> "WordSpans":
+        """The words that are not white space, as arrays."""
+        from corpora.filters.word_spans import word_spans
+
+        return word_spans(self.words)
 
     @cached_property
     def lines(self) -> list[str]:
