@@ -17,14 +17,14 @@ _SCRIPTS_END: Final = 0x20000  # beyond lie Han, emoji's tags and private use
 
 def folded(text: str) -> Codes:
     """Return one code a character: lower case, half width, Simplified; signs and blanks stay themselves."""
-    return _tables()[0][_code_points(text)]
+    return _tables()[0].take(_code_points(text), mode="clip")
 
 
 def folded_letters(text: str) -> tuple[Codes, npt.NDArray[np.int64]]:
     """Return the folded letters and digits alone, and the place of each in the text."""
-    codes = _tables()[1][_code_points(text)]
-    places = np.flatnonzero(codes)
-    return codes[places], places
+    codes = _tables()[1].take(_code_points(text), mode="clip")
+    places = codes.nonzero()[0]
+    return codes.take(places), places
 
 
 def to_text(codes: Codes) -> str:

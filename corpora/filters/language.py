@@ -155,7 +155,7 @@ def _code_counts(text: str) -> npt.NDArray[np.int64]:
     total = np.zeros(codes.NUM_CODES, dtype=np.int64)
     for start in range(0, len(text), _CHARS_PER_CHUNK):
         chunk = text[start : start + _CHARS_PER_CHUNK].encode("utf-32-le", "surrogatepass")
-        total += np.bincount(table[np.frombuffer(chunk, dtype=np.uint32)], minlength=codes.NUM_CODES)
+        total += np.bincount(table.take(np.frombuffer(chunk, dtype=np.uint32), mode="clip"), minlength=codes.NUM_CODES)
     return total
 
 
