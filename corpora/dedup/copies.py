@@ -40,7 +40,7 @@ class BandRange(NamedTuple):
 
 
 class FindExactCopies(DedupStep):
-    """Pairs the documents with equal text; runs as any number of tasks (``num_finding_tasks``).
+    """Pairs the documents with equal text; runs as any number of tasks.
 
     Args:
         folder: The dedup folder.

@@ -27,7 +27,7 @@ _TASK_PLACE = np.dtype([("task", "<u4"), *PLACE.descr])
 class FindRepeats(DedupStep):
     """Matches every later occurrence of a line, or of a fingerprint of a passage, with the first document that has it.
 
-    Runs as any number of tasks (``num_finding_tasks``), after the clustering: documents that go are passed over,
+    Runs as any number of tasks, after the clustering: documents that go are passed over,
     so that the first occurrence is one that is kept. Within one document nothing counts as a repeat.
     """
 

@@ -1,26 +1,19 @@
-"""How many tasks a step is cut into, and what all steps share."""
+"""What the steps of deduplication share: they read and write files of one folder."""
 
 from pathlib import Path
 from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
-BUCKET_BYTES = 256_000_000
-"""Records that one finding task is to hold; sorting takes about three times as much memory."""
-
-# Winnowing writes the most: 20 bytes for every 25 characters, which in ASCII are 25 bytes.
-_RECORD_BYTES_PER_TEXT_BYTE = 0.8
-
-
-def num_finding_tasks(num_text_bytes: int) -> int:
-    """Return the tasks for finding exact copies, lines or substrings in so many bytes of text (before compression)."""
-    return 1 + int(num_text_bytes * _RECORD_BYTES_PER_TEXT_BYTE // BUCKET_BYTES)
-
 
 class DedupStep(PipelineStep):
-    """A step that reads and writes files of the dedup folder and takes no documents.
+    """A step that takes no documents; for the executors of datatrove.
 
     Each task writes its own files whole, so running one again changes nothing.
+
+    Args:
+        folder: The dedup folder.
+        num_tasks: Tasks that wrote signatures into it.
     """
 
     type = "DEDUP"
