@@ -132,6 +132,7 @@ def _taken(cuts: Records) -> Records:
     taken = np.empty(len(cuts), dtype=TAKEN)
     for name in TAKEN.names or ():
         taken[name] = cuts[name]
+    taken["end"] += cuts["kind"] == LINE  # a line goes with its end
     if not len(taken):
         return taken
     reach = np.maximum.accumulate(_global(taken["document"], taken["end"]))

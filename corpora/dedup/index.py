@@ -125,6 +125,8 @@ def _verify(run: Path, config: DedupConfig) -> None:
         content: dict[str, Any] = json.loads((run / _LIST).read_text(encoding="utf-8"))
         files: dict[str, dict[str, Any]] = content["files"]
         signatures = content["signatures"]
+        if content["schema"] != _SCHEMA:
+            raise ValueError(f"expected schema {_SCHEMA}, got {content['schema']}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{run / _LIST} of the index cannot be read ({error}); {remedy}") from error
     if config.near and signatures != _signatures(config):

@@ -205,8 +205,9 @@ def test_no_line_is_lost_with_a_document_that_goes(tmp_path: Path) -> None:
     assert [line in text for text in remaining] == [False, True, False, False, False]
 
 
-def test_lines_and_passages_together_lose_nothing(tmp_path: Path) -> None:
-    draw = random.Random(6)
+@pytest.mark.parametrize("seed", range(10))
+def test_lines_and_passages_together_lose_nothing(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
     lines = [chinese(draw, draw.randrange(12, 60)) for _ in range(40)]
     texts = ["\n".join(draw.choice(lines) + draw.choice(["", "", "甲乙丙"]) for _ in range(12)) for _ in range(40)]
     config = DedupConfig(
