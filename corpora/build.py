@@ -9,9 +9,12 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 
 from corpora.choice import Preset, chosen
+from corpora.cleaning.personal_data import PersonalData
 from corpora.dedup.config import DedupConfig
 from corpora.engine.config import EngineConfig, ExecutorName, SlurmConfig
+from corpora.eval_index import Decontamination
 from corpora.registry import STEPS
+from corpora.settings import RuleSettings
 from corpora.sources.source import Source
 from hanlm.artifact import fingerprint
 from hanlm.config import to_plain
@@ -63,6 +66,8 @@ class BuildConfig:
     exclude: tuple[Path, ...] = ()
     """Texts that must not be in the corpus, such as evaluation files; compared by letters and digits
     alone."""
+    decontaminate: tuple[Path, ...] = ()
+    """Evaluation files: documents that hold their questions or answers are dropped, and listed."""
     index: Path | None = None
     """Folder that remembers what earlier corpora hold: their documents are dropped here, and this one's added."""
     max_quarantined: float = MAX_QUARANTINED
@@ -73,6 +78,12 @@ class BuildConfig:
     """Where tasks run: `local` processes, or a `slurm` or `ray` cluster with a shared file system."""
     task_bytes: Annotated[int, Parameter(show=False)] = TASK_BYTES
     """Bytes of input that are one task, and one shard of the corpus."""
+    rules: Annotated[RuleSettings, Parameter(show=False)] = field(default_factory=RuleSettings)
+    """Limits of the filters (in a configuration file)."""
+    personal_data: Annotated[PersonalData, Parameter(show=False)] = field(default_factory=PersonalData)
+    """What the step personal-data masks (in a configuration file)."""
+    decontamination: Annotated[Decontamination, Parameter(show=False)] = field(default_factory=Decontamination)
+    """When a document holds an evaluation text (in a configuration file)."""
     dedup: Annotated[DedupConfig, Parameter(show=False)] = field(default_factory=DedupConfig)
     """How copies are found (in a configuration file)."""
     slurm: Annotated[SlurmConfig, Parameter(show=False)] = field(default_factory=SlurmConfig)
@@ -144,6 +155,9 @@ def plan(config: BuildConfig) -> list[str]:
             lines.append(f"would pass over files of {source.path} that are no text: {by_reason(left)}")
     if config.exclude:
         lines.append(f"would leave out the texts of {len(list_files(config.exclude))} files")
+    if config.decontaminate:
+        lines.append(f"would leave out documents that hold texts of {len(config.decontaminate)} evaluation files")
+    lines += [f"would go through {name}: {STEPS[name].description}" for name in config.steps]
     return [*lines, f"would write the corpus {config.out}"]
 
 
@@ -168,6 +182,7 @@ def build(config: BuildConfig) -> Path:
         executor=config.executor, workers=config.workers or len(os.sched_getaffinity(0)), slurm=config.slurm
     )
     inputs |= {f"exclude-{number}": path for number, path in enumerate(config.exclude)}
+    inputs |= {f"decontaminate-{number}": path for number, path in enumerate(config.decontaminate)}
     with publish(config.out, kind="corpus", config=config, inputs=inputs, overwrite=config.overwrite) as draft:
         slices = list_slices(sources, config.task_bytes)
         folder = draft.work / "build"

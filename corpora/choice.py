@@ -10,14 +10,14 @@ from hanlm.errors import ConfigError
 type Preset = Literal["plain", "web"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class StepInfo:
     """What a user is told of a step that can be turned on and off."""
 
     kind: Literal["clean", "filter", "dedup"]
     description: str
     """One line."""
-    presets: frozenset[Preset]
+    presets: frozenset[str]
     """Those that it is part of; in no preset it has to be asked for."""
 
 

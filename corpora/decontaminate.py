@@ -129,9 +129,7 @@ def _candidates(index: EvalIndex, n: int, text_ids: npt.NDArray[np.int32]) -> li
     return [int(text_id) for text_id in found[enough]]
 
 
-def _whole(
-    index: EvalIndex, text_id: int, letters: Codes, places: Places, starts: Places
-) -> Places | None:
+def _whole(index: EvalIndex, text_id: int, letters: Codes, places: Places, starts: Places) -> Places | None:
     """Return the place where a short text stands whole: with its choices after it, or else as a clause of its own."""
     wanted, choices = index.whole_text(text_id)
     for start in starts.tolist():

@@ -12,7 +12,18 @@ import numpy.typing as npt
 
 from corpora.evaluation_texts import Item, read_items
 from corpora.folding import Codes, folded_letters, to_text
-from corpora.ngrams import ANCHOR, Anchors, Hashes, Places, Slots, anchor_hashes, find_sorted, ngram_hashes, ngram_hashes_at, num_covered_letters
+from corpora.ngrams import (
+    ANCHOR,
+    Anchors,
+    Hashes,
+    Places,
+    Slots,
+    anchor_hashes,
+    find_sorted,
+    ngram_hashes,
+    ngram_hashes_at,
+    num_covered_letters,
+)
 from hanlm.errors import ArtifactError, ConfigError, InputError
 from hanlm.text import MIN_HAN_RATIO, is_han
 
@@ -66,7 +77,9 @@ class Decontamination:
 class GramTable:
     """All n-grams of one n: sorted hashes, and for each the texts and positions that have it."""
 
-    def __init__(self, n: int, hashes: Hashes, text_ids: npt.NDArray[np.int32], positions: npt.NDArray[np.int32]) -> None:
+    def __init__(
+        self, n: int, hashes: Hashes, text_ids: npt.NDArray[np.int32], positions: npt.NDArray[np.int32]
+    ) -> None:
         """Take one row an n-gram, in any order."""
         order = np.lexsort((positions, text_ids, hashes))
         self.n, self.text_ids, self.positions = n, text_ids[order], positions[order]
@@ -132,11 +145,12 @@ class EvalIndex:
 
     def save(self, path: Path) -> None:
         """Write a ``.npz`` without pickles."""
-        arrays: dict[str, Any] = {
-            name: np.asarray(getattr(self, name)) for name in _ARRAYS
-        }
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
         arrays |= {"fields": np.array(self.fields), "file_names": np.array(self.file_names)}
-        arrays |= {"whole_ids": np.array(list(self.wholes)), "wholes": np.array(list(self.wholes.values()), dtype=np.str_)}
+        arrays |= {
+            "whole_ids": np.array(list(self.wholes)),
+            "wholes": np.array(list(self.wholes.values()), dtype=np.str_),
+        }
         arrays |= {"counts": np.array([self.num_items, self.num_unchecked])}
         arrays |= {f"config_{name}": np.array(getattr(self.config, name)) for name in _NUMBERS}
         arrays["config_fields"] = np.array(self.config.fields, dtype=np.str_)
@@ -157,7 +171,9 @@ class EvalIndex:
             with np.load(path, allow_pickle=False) as file:
                 return cls(**_from_arrays(dict(file)))
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ArtifactError(f"expected an index of evaluation texts at {path}, got {error}; build it anew.") from error
+            raise ArtifactError(
+                f"expected an index of evaluation texts at {path}, got {error}; build it anew."
+            ) from error
 
     @classmethod
     def load_once(cls, path: Path) -> "EvalIndex":
@@ -203,7 +219,8 @@ def _from_arrays(arrays: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
     parts = ("hashes", "text_ids", "positions")
     return {
         "config": Decontamination(
-            fields=tuple(arrays["config_fields"].tolist()), **{name: arrays[f"config_{name}"].item() for name in _NUMBERS}
+            fields=tuple(arrays["config_fields"].tolist()),
+            **{name: arrays[f"config_{name}"].item() for name in _NUMBERS},
         ),
         "tables": tuple(GramTable(n, *(arrays[f"table_{n}_{part}"] for part in parts)) for n in sizes),
         **{name: arrays[name] for name in _ARRAYS},
@@ -282,7 +299,9 @@ class _Builder:
         hashes, first = np.unique(np.concatenate(runs), return_index=True)
         positions = np.concatenate(starts)[first]
         num_letters = num_covered_letters(np.sort(positions).astype(np.int64), n)
-        self.grams.setdefault(n, []).append((hashes, self._add_text(TextKind.NGRAMS, num_letters, item, name), positions))
+        self.grams.setdefault(n, []).append(
+            (hashes, self._add_text(TextKind.NGRAMS, num_letters, item, name), positions)
+        )
 
     def _add_whole(self, item: Item, name: str, letters: Codes, choices: list[Codes]) -> None:
         text_id = self._add_text(TextKind.WHOLE, len(letters), item, name)
@@ -305,4 +324,6 @@ class _Builder:
     def _table(self, n: int) -> GramTable:
         runs = self.grams[n]
         text_ids = np.concatenate([np.full(len(run), text_id, dtype=np.int32) for run, text_id, _ in runs])
-        return GramTable(n, np.concatenate([run for run, _, _ in runs]), text_ids, np.concatenate([at for _, _, at in runs]))
+        return GramTable(
+            n, np.concatenate([run for run, _, _ in runs]), text_ids, np.concatenate([at for _, _, at in runs])
+        )

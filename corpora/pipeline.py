@@ -1,27 +1,24 @@
 """The stages of ``hanlm corpus build``: every one a run of datatrove's over tasks that a kill does not undo."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from corpora.build import BuildConfig, index_name
-from corpora.copies import dedup_stages
 from corpora.dedup.config import DedupConfig
 from corpora.dedup.index import publish_index, seal_index
+from corpora.dedup.stages import dedup_stages
 from corpora.engine.config import EngineConfig, for_little
 from corpora.engine.counts import StepCounts
 from corpora.engine.run import run_stage
 from corpora.engine.stage import Stage
-from corpora.exclusions import read_exclusions
-from corpora.facts import Rule
-from corpora.filters.plain import HanRatio, Length
 from corpora.funnel import Funnel
+from corpora.read_stage import cleaning_steps, filtering_steps
 from corpora.sources.slices import Slice
 from corpora.sources.source import Source
-from corpora.steps.cleaning import Clean
+from corpora.steps.contamination import CONTAMINATED, gather_contaminated
 from corpora.steps.deduplicating import Deduplicate
-from corpora.steps.filtering import Filter
 from corpora.steps.labels import by_value
 from corpora.steps.parts import ReadParts, WriteParts
 from corpora.steps.publishing import WriteShards, move_shards
@@ -30,7 +27,6 @@ from corpora.steps.signing import Sign
 from corpora.steps.splitting import Split
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
-from hanlm.text import normalise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +65,7 @@ class Pipeline:
     def publish(self, out: Path) -> None:
         """Move the finished shards into ``out``, and what they hold into the index, if there is one."""
         move_shards(self.folder / "shards", out)
+        gather_contaminated(self._read.folder(self.folder), out / CONTAMINATED)
         if self.config.index is not None and self._index is not None:
             seal_index(self._index, self._dedup)
             publish_index(self._index, self.config.index, index_name(self.config.out))
@@ -79,8 +76,8 @@ class Pipeline:
         folder = self.folder / "stages" / name
         steps = [
             ReadSlices(self.sources, self.tasks, folder),
-            Clean("normalise", normalise, chinese_only=False, folder=folder),
-            *(Filter(rule_name, rule, folder) for rule_name, rule in self._rules()),
+            *cleaning_steps(self.config, folder),
+            *filtering_steps(self.config, folder, self.folder / "resources"),
             Sign(self._dedup_folder, self._dedup),
             WriteParts(self.folder / "parts"),
         ]
@@ -97,14 +94,14 @@ class Pipeline:
         ]
         return Stage(name=name, pipeline=steps, num_tasks=len(self.tasks))
 
-    def _dedup_stages(self, num_bytes: int) -> Iterator[Stage]:
+    def _dedup_stages(self, num_bytes: int) -> list[Stage]:
         return dedup_stages(
             self._dedup_folder,
+            len(self.tasks),
             self._dedup,
-            num_tasks=len(self.tasks),
-            num_bytes=num_bytes,
-            known=self.known,
-            index=self._index,
+            num_bytes,
+            runs=self.known,
+            index_out=self._index,
         )
 
     @property
@@ -118,13 +115,6 @@ class Pipeline:
     @cached_property
     def _dedup(self) -> DedupConfig:
         return self.config.dedup_config
-
-    def _rules(self) -> Iterator[tuple[str, Rule]]:
-        config = self.config
-        yield "length", Length(min_chars=config.min_chars, max_chars=config.max_chars)
-        yield "han-ratio", HanRatio(min_han_ratio=config.min_han_ratio, max_han_ratio_other=config.max_han_ratio_other)
-        if config.exclude:
-            yield "exclude", read_exclusions(config.exclude, config.max_quarantined)
 
 
 def _num_bytes(read: Sequence[StepCounts]) -> int:

@@ -1,7 +1,6 @@
 """The steps of deduplication in their order, each with the number of tasks it is cut into."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from corpora.dedup.cluster import Cluster
@@ -11,6 +10,7 @@ from corpora.dedup.cuts import CollectCuts
 from corpora.dedup.index import WriteIndex, num_index_tasks
 from corpora.dedup.repeats import FindRepeats
 from corpora.dedup.steps import DedupStep
+from corpora.engine.stage import Stage
 
 _BUCKET_BYTES = 256_000_000
 """Records that one task is to hold; sorting them takes about three times as much memory."""
@@ -19,15 +19,6 @@ _BUCKET_BYTES = 256_000_000
 _PLACES_PER_TEXT_BYTE = 0.8
 # Of a band 68 bytes a document, and few corpora have documents of less than 500 bytes on average.
 _BAND_PER_TEXT_BYTE = 0.14
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """A step to be run as ``num_tasks`` tasks in any order, after all tasks of the stage before."""
-
-    name: str
-    step: DedupStep
-    num_tasks: int
 
 
 def dedup_stages(
@@ -54,7 +45,7 @@ def dedup_stages(
     stages: list[Stage] = []
 
     def then(name: str, step: DedupStep, count: int) -> None:
-        stages.append(Stage(name=name, step=step, num_tasks=count))
+        stages.append(Stage(name=name, pipeline=[step], num_tasks=count))
 
     if config.exact:
         then("dedup-exact", FindExactCopies(folder, num_tasks, runs), num_finding)

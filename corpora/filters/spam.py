@@ -87,6 +87,8 @@ def _terms(path: Path) -> tuple[TermIndex, list[tuple[str, float]]]:
             for term in terms
         }
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"expected kinds of terms, each a table of weight to a list, in {path}, got: {error}.") from error
+        raise InputError(
+            f"expected kinds of terms, each a table of weight to a list, in {path}, got: {error}."
+        ) from error
     index = TermIndex(rows)
     return index, [rows[term] for term in index.terms]

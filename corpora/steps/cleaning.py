@@ -38,7 +38,7 @@ class Clean(PipelineStep):
         counts = {"documents": 0, "changed": 0, "chars_in": 0, "chars_out": 0}
         for piece in data:
             with self.track_time():
-                text = self._cleaned(piece)
+                text = self.cleaned(piece)
                 counts["documents"] += 1
                 if text is not piece.text and text != piece.text:
                     counts["changed"] += 1
@@ -51,7 +51,8 @@ class Clean(PipelineStep):
             self.stat_update(name, value=count)
         samples.write()
 
-    def _cleaned(self, piece: Piece) -> str:
+    def cleaned(self, piece: Piece) -> str:
+        """Return the text of a document as the cleaner leaves it."""
         if self.chinese_only and base_language(piece.metadata["lang"]) not in CHINESE:
             return piece.text
         return self.cleaner(piece.text)

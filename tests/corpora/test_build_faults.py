@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-import corpora.pipeline
 from corpora.build import BuildConfig, build
 from hanlm.artifact import open_artifact
 from hanlm.errors import ArtifactError, InputError, Interrupted
@@ -39,7 +38,7 @@ def call_at_document(monkeypatch: pytest.MonkeyPatch, number: int, action: Any) 
             action()
         return normalise(text)
 
-    monkeypatch.setattr(corpora.pipeline, "normalise", counting)
+    monkeypatch.setattr("hanlm.text.normalise", counting)
 
 
 @pytest.mark.fault(3)
@@ -61,7 +60,7 @@ def test_a_signal_stops_the_run_and_nothing_is_half_written(
 def test_after_a_kill_the_same_command_writes_what_an_undisturbed_run_writes(tmp_path: Path, chinese_file: Path):
     undisturbed = content(build(config_for(chinese_file, tmp_path / "a")))
     script = (
-        "import os, signal, sys; from pathlib import Path; import corpora.pipeline as p\n"
+        "import os, signal, sys; from pathlib import Path; import hanlm.text as p\n"
         "from corpora.build import BuildConfig, build\n"
         "clean = p.normalise; seen = []\n"
         "def kill(text):\n"

@@ -8,9 +8,9 @@ from corpora.registry import STEPS
 from hanlm.errors import ConfigError
 
 INFO = {
-    "a": StepInfo(kind="clean", description="", presets=frozenset({"plain", "web"})),
-    "b": StepInfo(kind="filter", description="", presets=frozenset({"web"})),
-    "c": StepInfo(kind="filter", description="", presets=frozenset()),
+    "a": StepInfo("clean", "", frozenset({"plain", "web"})),
+    "b": StepInfo("filter", "", frozenset({"web"})),
+    "c": StepInfo("filter", "", frozenset()),
 }
 
 
@@ -30,5 +30,5 @@ def test_an_unknown_step_is_refused_with_the_nearest_name(tmp_path):
 def test_every_step_says_what_it_does_in_one_line():
     for name, info in STEPS.items():
         assert name == name.lower().replace("_", "-")
-        assert 20 < len(info.description) < 160, name
+        assert 10 < len(info.description) < 160, name
         assert "\n" not in info.description

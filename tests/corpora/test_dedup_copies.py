@@ -151,7 +151,7 @@ def test_the_executor_with_two_processes_writes_the_same_bytes(tmp_path: Path) -
     sign(tasks, config, tmp_path / "two")
     for stage in dedup_stages(tmp_path / "two", len(tasks), config, 0):
         logs = str(tmp_path / "logs" / stage.name)
-        LocalPipelineExecutor([stage.step], tasks=stage.num_tasks, workers=2, logging_dir=logs).run()
+        LocalPipelineExecutor(list(stage.pipeline), tasks=stage.num_tasks, workers=2, logging_dir=logs).run()
     for name in ("removed", "cuts", "taken"):
         files = sorted((tmp_path / "one" / name).glob("*.npy"))
         assert len(files) == len(tasks)

@@ -34,7 +34,7 @@ def dedup(
     sign(tasks, config, folder)
     for stage in dedup_stages(folder, len(tasks), config, num_text_bytes, runs=runs, index_out=index_out):
         for part in range(stage.num_tasks):
-            stage.step.run(None, part, stage.num_tasks)
+            stage.pipeline[0].run(None, part, stage.num_tasks)
     return [Removals.load(folder, number, config) for number in range(len(tasks))]
 
 
