@@ -109,7 +109,11 @@ def datatrove_here(source: str, tokenizer: str, folder: str, workers: str, words
     run("cluster", [minhash.MinhashDedupCluster(str(here / "buckets"), str(here / "remove"), config=config)])
     last = [read("kept"), minhash.MinhashDedupFilter(str(here / "remove")), JsonlWriter(str(here / "unique"))]
     run("write", last)
-    tokens = MegatronDocumentTokenizer(str(here / "tokens"), str(Path(tokenizer) / "tokenizer.json"))
+    tokens = MegatronDocumentTokenizer(
+        str(here / "tokens"),
+        tokenizer_name_or_path=str(Path(tokenizer) / "tokenizer.json"),
+        eos_token="</s>",
+    )
     run("tokens", [read("unique"), tokens])
 
 
