@@ -1,7 +1,7 @@
 """JSON lines, read strictly: a bad line goes to the quarantine with its reason, its neighbours are kept."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from textwrap import shorten
@@ -53,12 +53,14 @@ def json_records(
     *,
     whole: bool = False,
     first_line: int = 1,
+    invalid: Callable[[], str] = lambda: "invalid_utf8",
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) out of an open stream; ``source`` names it in the quarantine and in errors.
 
     Args:
         whole: It may also hold one list of objects, or one object, over many lines.
         first_line: Number of the stream's first line.
+        invalid: Says why a line with bad bytes is quarantined, where the stream was converted to UTF-8.
     """
     lines = iter_lines(stream, first_line=first_line)
     if whole:
@@ -76,7 +78,7 @@ def json_records(
         if isinstance(record, dict):
             record = with_fields(record, required, quarantine, f"{source} line {number}")
         if isinstance(record, str):
-            quarantine.add(record, source, number, line)
+            quarantine.add(invalid() if record == "invalid_utf8" else record, source, number, line)
         else:
             yield number, record
 

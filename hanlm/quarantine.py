@@ -34,6 +34,8 @@ class Quarantine:
         """Bad records by reason."""
         self.lacking = ""
         """The field that the first record without it should have, what it has, and where it stands."""
+        self.undecodable: Path | None = None
+        """The first file with a record that is not UTF-8."""
         self.num_seen = 0
         """Records offered, good and bad; whoever reads records adds to it."""
         self._file: TextIO | None = None
@@ -58,6 +60,8 @@ class Quarantine:
     def add(self, reason: str, source: Path | str, line_number: int, raw: bytes) -> None:
         """Set one record aside; ``raw`` may be long, only an escaped beginning of it is written."""
         self.counts[reason] += 1
+        if reason == "invalid_utf8":
+            self.undecodable = self.undecodable or Path(source)
         if self.path is None:
             return
         excerpt = raw[:_EXCERPT_BYTES].decode("utf-8", "backslashreplace")
@@ -97,9 +101,22 @@ class Quarantine:
                 f"{self.lacking}; at most {max_fraction:.1%} of the records may be unreadable, {got}; rename the "
                 "field, or pass other files."
             )
+        if self.counts["invalid_utf8"] * 2 > self.num_quarantined and (name := self._other_encoding()):
+            raise InputError(
+                f"expected UTF-8, but {self.undecodable} looks like {name}; {got}; `hanlm corpus build` converts such "
+                f"files while it reads them, or convert it with iconv."
+            )
         raise InputError(
             f"expected at most {max_fraction:.1%} unreadable records, {got}; mend the input or raise --max-quarantined."
         )
+
+    def _other_encoding(self) -> str | None:
+        """Return what the first file that is not UTF-8 looks like, where that is another encoding of Chinese."""
+        from hanlm.encodings import CHINESE_ENCODINGS, detect_file
+
+        if self.undecodable is None or not self.undecodable.is_file():
+            return None
+        return CHINESE_ENCODINGS.get(detect_file(self.undecodable))
 
 
 @contextmanager

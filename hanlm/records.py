@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from hanlm.arrow_rows import numbered_parquet_rows
 from hanlm.artifact import MANIFEST, open_artifact, read_manifest
 from hanlm.errors import InputError
 from hanlm.json_lines import numbered_json_lines, read_json_lines
-from hanlm.parquet_rows import numbered_parquet_rows
 from hanlm.quarantine import MAX_QUARANTINED, Quarantine
 from hanlm.streams import COMPRESSIONS
 from hanlm.text_lines import TxtUnit, read_texts

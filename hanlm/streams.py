@@ -120,10 +120,10 @@ def decompressed(file: BinaryIO, name: str, where: str) -> Generator[BinaryIO]:
     """
     suffix = name.lower().rpartition(".")[2]
     try:
-        if suffix == "gz":
+        if suffix in ("gz", "tgz"):
             with gzip.GzipFile(fileobj=file) as unzipped:
                 yield io.BufferedReader(unzipped, _BUFFER_BYTES)  # pyright: ignore[reportArgumentType]
-        elif suffix == "bz2":
+        elif suffix in ("bz2", "tbz2"):
             yield io.BufferedReader(_Frames(file, _Bzip2), _BUFFER_BYTES)
         elif suffix == "zst":
             yield io.BufferedReader(_Frames(file, zstandard.ZstdDecompressor().decompressobj), _BUFFER_BYTES)

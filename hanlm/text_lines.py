@@ -1,6 +1,6 @@
 """Text files, read strictly line by line and grouped into documents."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -24,15 +24,24 @@ def read_texts(path: Path, quarantine: Quarantine, unit: TxtUnit) -> Iterator[tu
 
 
 def texts_of(
-    stream: BinaryIO, source: Path | str, quarantine: Quarantine, unit: TxtUnit, *, first_line: int = 1
+    stream: BinaryIO,
+    source: Path | str,
+    quarantine: Quarantine,
+    unit: TxtUnit,
+    *,
+    first_line: int = 1,
+    invalid: Callable[[], str] = lambda: "invalid_utf8",
 ) -> Iterator[tuple[int, str]]:
-    """Yield what ``read_texts`` does out of an open stream, whose first line has the number ``first_line``."""
-    lines = _txt_lines(stream, source, quarantine, first_line)
+    """Yield what ``read_texts`` does out of an open stream, whose first line has the number ``first_line``.
+
+    ``invalid`` says why a line with bad bytes is quarantined, where the stream was converted to UTF-8.
+    """
+    lines = _txt_lines(stream, source, quarantine, first_line, invalid)
     return _single_lines(lines) if unit == "line" else _grouped_lines(lines, source, by_paragraph=unit == "paragraph")
 
 
 def _txt_lines(
-    stream: BinaryIO, source: Path | str, quarantine: Quarantine, first_line: int
+    stream: BinaryIO, source: Path | str, quarantine: Quarantine, first_line: int, invalid: Callable[[], str]
 ) -> Iterator[tuple[int, str]]:
     """Yield (line number, line); blank lines too, because they part paragraphs."""
     for number, line, complete in iter_lines(stream, first_line=first_line):
@@ -40,7 +49,7 @@ def _txt_lines(
         try:
             text = line.decode("utf-8") if complete else None
         except UnicodeDecodeError:
-            quarantine.add("invalid_utf8", source, number, line)
+            quarantine.add(invalid(), source, number, line)
             continue
         if text is None:
             quarantine.add("too_long", source, number, line)

@@ -1,0 +1,202 @@
+"""Wikitext into plain text: what a reader of the page reads, without tables, boxes, notes and pictures."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+_VARIANTS: Final = {
+    "zh-hans": ("zh-hans", "zh-cn", "zh-sg", "zh-my", "zh", "zh-hant", "zh-tw", "zh-hk", "zh-mo"),
+    "zh-hant": ("zh-hant", "zh-tw", "zh-hk", "zh-mo", "zh", "zh-hans", "zh-cn", "zh-sg", "zh-my"),
+}
+_CONVERSION = re.compile(r"-\{(?!\{)((?:(?!-\{)(?!\}-).)*)\}-", re.DOTALL)
+_RULE = re.compile(r"^\s*(?:.*?=>)?\s*(zh(?:-[a-z]+)?)\s*:(.*)$", re.DOTALL)
+_MAX_NESTED = 8
+
+_NO_TEXT: Final = frozenset(
+    [
+        "ref",
+        "references",
+        "table",
+        "gallery",
+        "imagemap",
+        "timeline",
+        "score",
+        "templatestyles",
+        "graph",
+        "mapframe",
+        "maplink",
+        "hiero",
+        "chem",
+        "ce",
+        "indicator",
+        "categorytree",
+        "inputbox",
+        "section",
+        "style",
+        "script",
+    ]
+)
+_NO_LINK = re.compile(
+    r"^\s*(?:file|image|media|category|文件|檔案|档案|图像|圖像|图片|圖片|分类|分類|媒体|媒體|[a-z]{2,3}(?:-[a-z]+)*)\s*:",
+    re.IGNORECASE,
+)
+# Templates that stand in running text and show one of their parameters.
+_SHOWS_FIRST = re.compile(
+    r"^(?:nowrap|nobr|le|link-[a-z-]+|internal link helper/.+|ilh|illm|illm2|linktext|small|big)$", re.I
+)
+_SHOWS_SECOND = re.compile(r"^(?:lang)$", re.IGNORECASE)
+_SHOWS_LANG = re.compile(r"^lang-[a-z-]+$", re.IGNORECASE)
+
+_QUOTES = re.compile("'{2,5}")
+_EMPTY_BRACKETS = re.compile(r"[（(](?:[\s，、；：,;:/]|又称|又稱|英语|英語)*[）)]")
+_SPOILT_BRACKETS = re.compile(r"([（(])[\s，、；,;]+|[\s，、；,;：:]+([）)])")
+_SWITCHES = re.compile(r"__[A-Z_]{3,}__")
+_BLANKS = re.compile(r"[ \t]{2,}")
+_HEADING = "\x00"
+
+
+def plain_text(wikitext: str, variant: str = "zh-hans") -> str | None:
+    """Return the text of an article, headings as lines of their own; None where it cannot be parsed.
+
+    Args:
+        wikitext: The source of the page.
+        variant: ``zh-hans`` or ``zh-hant``: which side of ``-{…}-`` is taken.
+    """
+    import mwparserfromhell
+    from mwparserfromhell.parser import ParserError
+
+    try:
+        code: Any = mwparserfromhell.parse(resolve_variants(wikitext, variant), skip_style_tags=True)
+        text = "".join(_shown(code.nodes))
+    except (ParserError, RecursionError):
+        return None
+    return _tidy(text)
+
+
+def resolve_variants(wikitext: str, variant: str = "zh-hans") -> str:
+    """Return the text with its conversion markup ``-{…}-`` resolved to one variant.
+
+    ``-{zh-hans:A;zh-hant:B}-`` gives one side, ``-{A}-`` and ``-{R|A}-`` give A, and the rules that only declare
+    (flags ``H`` and ``T``) give nothing. See MediaWiki's "Writing systems/Syntax".
+    """
+    for _ in range(_MAX_NESTED):  # from the innermost outwards
+        wikitext, count = _CONVERSION.subn(lambda match: _resolve(match[1], variant), wikitext)
+        if not count:
+            break
+    return wikitext
+
+
+def _resolve(markup: str, variant: str) -> str:
+    flags, bar, content = markup.partition("|")
+    names = [flag.strip() for flag in flags.split(";")]
+    if not bar or not all(re.fullmatch(r"[A-Z+-]|zh(-[a-z]+)?|", name) for name in names):
+        flags, content, names = "", markup, []
+    if {"H", "T", "-"} & set(names):
+        return ""
+    if "R" in names:
+        return content
+    rules = _rules(content)
+    if not rules:
+        return content
+    return next((rules[name] for name in _VARIANTS[variant] if name in rules), next(iter(rules.values())))
+
+
+def _rules(content: str) -> dict[str, str]:
+    """Return what each variant shows; nothing where the content is plain text."""
+    rules: dict[str, str] = {}
+    last = ""
+    for part in content.split(";"):
+        if found := _RULE.match(part):
+            last = found[1]
+            rules[last] = found[2].strip()
+        elif last and part.strip():  # a semicolon of the text itself, such as that of an entity
+            rules[last] += ";" + part
+        elif part.strip():
+            return {}
+    return rules
+
+
+def _shown(nodes: Sequence[Any]) -> Iterator[str]:
+    from mwparserfromhell.nodes import ExternalLink, Heading, HTMLEntity, Tag, Template, Text, Wikilink
+
+    for node in nodes:
+        if isinstance(node, Text):
+            yield node.value
+        elif isinstance(node, Heading):
+            title = "".join(_shown(node.title.nodes)).strip()
+            yield f"\n{_HEADING}{node.level}{title}\n"
+        elif isinstance(node, Wikilink):
+            yield from _link(node)
+        elif isinstance(node, Template):
+            yield from _template(node)
+        elif isinstance(node, Tag):
+            yield from _tag(node)
+        elif isinstance(node, ExternalLink):
+            yield from _shown(node.title.nodes) if node.title is not None else ()
+        elif isinstance(node, HTMLEntity):
+            yield node.normalize()
+        # What is left says nothing to a reader: comments, and parameters of templates.
+
+
+def _link(node: Any) -> Iterator[str]:
+    title = str(node.title)
+    if _NO_LINK.match(title):
+        return
+    if node.text is not None:
+        yield from _shown(node.text.nodes)
+    else:
+        yield title.strip().removeprefix(":")
+
+
+def _template(node: Any) -> Iterator[str]:
+    name = str(node.name).strip()
+    if _SHOWS_FIRST.match(name) or _SHOWS_LANG.match(name):
+        position = 0
+    elif _SHOWS_SECOND.match(name):
+        position = 1
+    else:
+        return
+    shown = [param for param in node.params if not param.showkey]
+    if len(shown) > position:
+        yield from _shown(shown[position].value.nodes)
+
+
+def _tag(node: Any) -> Iterator[str]:
+    name = str(node.tag).strip().lower()
+    if name in _NO_TEXT:
+        return
+    if name == "br":
+        yield "\n"
+    elif name == "math":
+        yield f"${str(node.contents).strip()}$"
+    elif node.contents is not None:
+        yield from _shown(node.contents.nodes)
+
+
+def _tidy(text: str) -> str:
+    text = _SWITCHES.sub("", _QUOTES.sub("", text))
+    text = _SPOILT_BRACKETS.sub(r"\1\2", _EMPTY_BRACKETS.sub("", text))
+    lines = [_BLANKS.sub(" ", line).strip() for line in text.split("\n")]
+    kept: list[str] = []
+    for line in _without_empty_sections(lines):
+        if line or (kept and kept[-1]):
+            kept.append(line)
+    return "\n".join(kept).strip()
+
+
+def _without_empty_sections(lines: list[str]) -> list[str]:
+    """Return the lines without headings under which nothing is left, such as that of the notes."""
+    kept: list[str] = []
+    body_level = 0  # of the heading kept last, which is the next one below
+    has_text = False
+    for line in reversed(lines):
+        if not line.startswith(_HEADING):
+            has_text = has_text or any(char.isalnum() for char in line)
+            kept.append(line)
+            continue
+        level = int(line[1])
+        if has_text or level < body_level:
+            kept.append(line[2:])
+            body_level = level
+        has_text = False
+    return kept[::-1]
