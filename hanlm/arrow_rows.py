@@ -74,7 +74,7 @@ def arrow_batches(file: Any, name: Path | str) -> Iterator[Any]:
     import pyarrow as pa
 
     try:
-        with pa.memory_map(str(file)) if isinstance(file, Path) else pa.PythonFile(file) as mapped:
+        with pa.memory_map(str(file)) if isinstance(file, Path) else pa.PythonFile(file, mode="r") as mapped:
             head = mapped.read(len(_ARROW_FILE_MAGIC))
             mapped.seek(0)
             if head == _ARROW_FILE_MAGIC:

@@ -95,6 +95,8 @@ def _pieces(element: Any) -> Iterator[str]:
             yield item
             continue
         is_block = item.tag in _BLOCKS
+        if item.tag in ("td", "th"):
+            yield " "
         if item.tail and item is not element:
             pending.append(_spaces(item.tail))
         if not isinstance(item.tag, str) or item.tag in _NO_TEXT:

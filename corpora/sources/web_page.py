@@ -14,6 +14,7 @@ from hanlm.records import Document
 _DECLARED_WITHIN = 4096
 _CHARSET = re.compile(rb"""<(?:meta\b[^>]{0,500}?charset|\?xml\b[^>]{0,200}?encoding)\s*=\s*["']?\s*([\w-]+)""", re.I)
 _LONGEST_CHARACTER = 4
+_LENIENT = frozenset({"koi8-r", "koi8-u", "tis-620"})
 
 
 def read_page(file: RawFile, source: Source, quarantine: Quarantine) -> Iterator[Document]:
@@ -44,7 +45,9 @@ def decode_page(raw: bytes, declared: str | None = None, *, is_cut: bool = False
     marked = raw[:3] == b"\xef\xbb\xbf" or raw[:2] in (b"\xff\xfe", b"\xfe\xff")
     codecs = [codec for name in names if name and (codec := _codec_or_none(name))]
     # Pages of the time before UTF-8 often declare it without being it, and the other way round.
-    tried = [guess, *codecs] if marked else [*codecs, guess]
+    # The encodings of one byte for each character take any bytes, so they come last.
+    strict = [codec for codec in codecs if codec not in _LENIENT and not codec.startswith(("iso8859", "cp125", "mac"))]
+    tried = [guess, *codecs] if marked else [*strict, guess, *codecs]
     for codec in tried:
         for cut in range(_LONGEST_CHARACTER if is_cut else 1):
             with suppress(UnicodeDecodeError):

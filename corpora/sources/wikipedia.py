@@ -59,32 +59,39 @@ def _pages(stream: BinaryIO, label: str) -> Iterator[tuple[int, bytes]]:
 
     Of a page larger than a record may be, only the beginning is given.
     """
-    buffer = b""
-    number = 0
+    buffer = bytearray()
+    searched = number = 0
     is_ended = False
-    while chunk := stream.read(_CHUNK_BYTES):
-        buffer += chunk
+    while True:
         while (begin := buffer.find(_BEGIN)) >= 0:
             if number == 0:
-                yield 0, buffer[:begin]
+                yield 0, bytes(buffer[:begin])
                 number = 1
-            buffer = buffer[begin:]
-            end = buffer.find(_END)
+            del buffer[:begin]
+            end = buffer.find(_END, max(0, searched - begin - len(_END)))
+            searched = len(buffer)
             if end < 0:
                 break
             end += len(_END)
-            yield number, buffer[:end]
+            yield number, bytes(buffer[:end])
             number += 1
-            buffer = buffer[end:]
+            del buffer[:end]
+            searched = 0
         if not buffer.startswith(_BEGIN):
             is_ended = is_ended or _ROOT_END in buffer
-            buffer = buffer[-len(_ROOT_END) :] if number else buffer
+            if number:
+                del buffer[: -len(_ROOT_END)]
         if len(buffer) > MAX_LINE_BYTES:
             if not number:
                 break
-            yield number, buffer
+            yield number, bytes(buffer)
             number += 1
-            buffer = _skip_page(stream, buffer)
+            searched = 0
+            buffer = _skip_page(stream, bytes(buffer[-len(_END) :]))
+            continue
+        if not (chunk := stream.read(_CHUNK_BYTES)):
+            break
+        buffer += chunk
     if not number:
         raise InputError(
             f"{label} holds no <page>; expected a dump of MediaWiki such as zhwiki-…-pages-articles.xml.bz2."
@@ -93,15 +100,14 @@ def _pages(stream: BinaryIO, label: str) -> Iterator[tuple[int, bytes]]:
         raise InputError(f"{label} is truncated: it ends before </mediawiki>; copy it again.")
 
 
-def _skip_page(stream: BinaryIO, begun: bytes) -> bytes:
+def _skip_page(stream: BinaryIO, tail: bytes) -> bytearray:
     """Read on to the end of a page that is too long; return what follows."""
-    tail = begun[-len(_END) :]
     while chunk := stream.read(_CHUNK_BYTES):
         tail += chunk
         if (end := tail.find(_END)) >= 0:
-            return tail[end + len(_END) :]
+            return bytearray(tail[end + len(_END) :])
         tail = tail[-len(_END) :]
-    return b""
+    return bytearray()
 
 
 def _article(raw: bytes) -> tuple[str, str, str] | str | None:

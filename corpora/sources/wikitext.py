@@ -51,7 +51,7 @@ _QUOTES = re.compile("'{2,5}")
 _EMPTY_BRACKETS = re.compile(r"[（(](?:[\s，、；：,;:/]|又称|又稱|英语|英語)*[）)]")
 _SPOILT_BRACKETS = re.compile(r"([（(])[\s，、；,;]+|[\s，、；,;：:]+([）)])")
 _SWITCHES = re.compile(r"__[A-Z_]{3,}__")
-_BLANKS = re.compile(r"[ \t]{2,}")
+_BLANKS = re.compile(r"[ \t\xa0]+")
 _HEADING = "\x00"
 
 
@@ -124,7 +124,7 @@ def _shown(nodes: Sequence[Any]) -> Iterator[str]:
             yield node.value
         elif isinstance(node, Heading):
             title = "".join(_shown(node.title.nodes)).strip()
-            yield f"\n{_HEADING}{node.level}{title}\n"
+            yield f"\n{_HEADING}{node.level}{title}"
         elif isinstance(node, Wikilink):
             yield from _link(node)
         elif isinstance(node, Template):
