@@ -21,7 +21,8 @@ NAME = "zhwiki-20260101-pages-articles.xml"
 ARTICLE = """{{NoteTA|G1=IT}}
 {{Infobox 软件|名称 = [[某软件]]|图像 = [[File:a.png|200px]]}}
 [[File:b.jpg|thumb|一幅[[图]]的说明]]
-'''-{zh-hans:操作系统;zh-hant:作業系統}-'''（英语：{{lang|en|Operating System}}，[[缩写]]：'''OS'''）是[[计算机科学|计算机]]的
+'''-{zh-hans:操作系统;zh-hant:作業系統}-'''（英语：{{lang|en|Operating System}}，
+[[缩写]]：'''OS'''）是[[计算机科学|计算机]]的
 ''系统软件''<ref>{{cite web|t=源}}</ref>。{{fact}}
 它管理[[硬件]]&nbsp;与软件<ref name="b" />。详见[[:Category:软件]]。<!-- 注释 -->
 
@@ -46,7 +47,8 @@ ARTICLE = """{{NoteTA|G1=IT}}
 [[en:Operating system]]
 """
 
-EXPECTED = """操作系统（英语：Operating System，缩写：OS）是计算机的
+EXPECTED = """操作系统（英语：Operating System，
+缩写：OS）是计算机的
 系统软件。
 它管理硬件 与软件。详见Category:软件。
 
