@@ -1,0 +1,113 @@
+"""The step ``score``: drops what reads unlike the user's own good sample."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from corpora.facts import CHINESE, Facts
+from corpora.filters.classifier import ScoreModel, train_score
+from corpora.filters.perplexity import PerplexityModel, train_perplexity
+from corpora.filters.score_config import ScoreConfig
+from corpora.filters.score_file import read_score_file
+from corpora.filters.score_sample import quantile_score
+from hanlm.errors import InputError
+from hanlm.quarantine import Quarantine
+from hanlm.records import read_documents
+from hanlm.text import base_language, normalise
+
+type Model = ScoreModel | PerplexityModel
+
+
+@dataclass(frozen=True, slots=True)
+class FittedScore:
+    """A model and the least score that is kept."""
+
+    model: Model
+    min_score: float
+
+    def figures(self) -> dict[str, float]:
+        """Return what the manifest and the report should say of it."""
+        return {**self.model.figures, "min_score": self.min_score}
+
+
+class ScoreRule:
+    """Drops documents that score less than ``min_score``; the model is read once by each process.
+
+    Args:
+        path: The model's file.
+        min_score: See ``FittedScore``.
+        langs: Base languages that are scored; documents that declare none are scored too.
+    """
+
+    name: ClassVar[str] = "score"
+
+    def __init__(self, path: Path, min_score: float, langs: Sequence[str] = ("zh",)) -> None:
+        self.path, self.min_score, self.langs = path, min_score, tuple(langs)
+
+    def __call__(self, facts: Facts, /) -> str | None:
+        """Return ``low_score`` or None."""
+        return "low_score" if self._judges(facts.lang) and self._model.score(facts.text) < self.min_score else None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path, "min_score": self.min_score, "langs": self.langs}
+
+    def _judges(self, lang: str) -> bool:
+        base = base_language(lang)
+        return not base or base in self.langs or ("zh" in self.langs and base in CHINESE)
+
+    @cached_property
+    def _model(self) -> Model:
+        return load_score(self.path)
+
+
+def load_score(path: Path) -> Model:
+    """Return the model of either method that a file holds.
+
+    Raises:
+        ArtifactError: If the file is missing or damaged.
+    """
+    _, header = read_score_file(path)
+    return (PerplexityModel if header.get("kind") == PerplexityModel.kind else ScoreModel).load(path)
+
+
+def fit_score(
+    config: ScoreConfig, corpus_sample: Iterable[str], seed: int = 0, clean: Callable[[str], str] = normalise
+) -> FittedScore:
+    """Train the model that the configuration asks for and choose the least score.
+
+    Args:
+        config: With ``good`` documents.
+        corpus_sample: Cleaned texts of the corpus in the languages scored, evenly drawn (``sample_texts`` draws so);
+            read only where no bad documents are given or ``keep_fraction`` is.
+        seed: The same one gives the same model.
+        clean: The corpus's own cleaning, given to the good and bad documents too.
+
+    Raises:
+        InputError: If documents are missing, unreadable, too few, or cannot be told apart.
+    """
+    good = _texts(config.good, clean)
+    sample = list(corpus_sample) if config.keep_fraction or not (config.bad or config.method == "perplexity") else []
+    if config.method == "perplexity":
+        model = train_perplexity(good, seed)
+    else:
+        model = train_score(good, _texts(config.bad, clean) if config.bad else sample, seed)
+    return FittedScore(model, _least_score(config, model, sample))
+
+
+def _least_score(config: ScoreConfig, model: Model, sample: Sequence[str]) -> float:
+    if config.min_score is not None:
+        return config.min_score
+    if config.keep_good_fraction is not None:
+        return quantile_score(model.held_out_scores, config.keep_good_fraction)
+    if not sample:
+        raise InputError("keep_fraction of `score` needs documents of the corpus to choose by, and there are none.")
+    return quantile_score([model.score(text) for text in sample], config.keep_fraction or 1)
+
+
+def _texts(paths: Sequence[Path], clean: Callable[[str], str]) -> Iterator[str]:
+    quarantine = Quarantine()
+    for document in read_documents(paths, quarantine, split="all"):
+        yield clean(document.text)
+    quarantine.check()
