@@ -5,8 +5,9 @@ from functools import cache
 from typing import Any, ClassVar
 
 from corpora.facts import Facts
-from corpora.filters.quality_limits import C4Limits, EnglishLimits
+from corpora.filters.quality_limits import C4Limits, ChineseC4Limits, EnglishLimits
 from corpora.filters.quality_rule import QualityRule
+from hanlm.text import MIN_HAN_RATIO, han_ratio
 
 _SENTENCE_END = re.compile(r"""[.!?…]+["'”’)\]]*(?=\s|$)|[。！？｡]+[”’」』）》]*""")
 
@@ -32,6 +33,14 @@ def kept_lines(text: str, limits: C4Limits) -> str:
     """Return the text without the lines and citation marks that C4 leaves out; whole where C4 drops the document."""
     reason, kept = _verdict(text, limits)
     return text if reason else kept
+
+
+def remove_c4_lines(text: str) -> str:
+    """Return the text with C4's cutting of lines: a cleaner, by the limits for Chinese where enough is Han.
+
+    Of Chinese it cuts lines on JavaScript, cookies and policies and marks of citations. Lines lose their indent.
+    """
+    return kept_lines(text, ChineseC4Limits() if han_ratio(text) >= MIN_HAN_RATIO else C4Limits())
 
 
 def count_sentences(text: str) -> int:

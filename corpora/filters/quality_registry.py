@@ -1,54 +1,59 @@
-"""The quality rules by name: what the presets turn on."""
+"""The quality rules by name: what the presets turn on, and how a rule is made of its limits."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from corpora.filters.quality_limits import QualityConfig
     from corpora.filters.quality_rule import QualityRule
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class QualityStep:
-    """One rule that can be turned on and off."""
+    """What a user is told of a rule before it is loaded."""
 
-    make: "Callable[[QualityConfig], QualityRule]"
-    """Makes the rule of its limits."""
     description: str
-    """What it drops, in one line."""
-    presets: frozenset[str] = frozenset({"web"})
-    """The presets that it is on in."""
+    """One line: what it drops."""
+    target: str
+    """``module:class`` of the rule, imported when it is asked for."""
+    presets: tuple[str, ...] = ("web",)
+    """Presets that turn it on."""
 
 
-def _gopher_repetition(config: "QualityConfig") -> "QualityRule":
-    from corpora.filters.gopher_repetition import GopherRepetition
-
-    return GopherRepetition(config)
-
-
-def _fineweb_quality(config: "QualityConfig") -> "QualityRule":
-    from corpora.filters.fineweb_quality import FineWebQuality
-
-    return FineWebQuality(config)
-
-
-def _gopher_quality(config: "QualityConfig") -> "QualityRule":
-    from corpora.filters.gopher_quality import GopherQuality
-
-    return GopherQuality(config)
-
-
-def _c4(config: "QualityConfig") -> "QualityRule":
-    from corpora.filters.c4 import C4
-
-    return C4(config)
-
-
-QUALITY_STEPS: dict[str, QualityStep] = {
-    "gopher-repetition": QualityStep(_gopher_repetition, "text that repeats its lines or its n-grams of words"),
-    "fineweb-quality": QualityStep(_fineweb_quality, "lists and menus: lines without an end mark, repeated, short"),
-    "gopher-quality": QualityStep(_gopher_quality, "too few or odd words, symbols, bullets, no stop words"),
-    "c4": QualityStep(_c4, "filler text; of English also program text and pages of fewer than five sentences"),
-}
+QUALITY_STEPS: Final[Mapping[str, QualityStep]] = MappingProxyType(
+    {
+        "gopher-repetition": QualityStep(
+            description="text that repeats its lines or its n-grams of words",
+            target="corpora.filters.gopher_repetition:GopherRepetition",
+        ),
+        "fineweb-quality": QualityStep(
+            description="lists and menus: lines that end no sentence, repeat, or hold few words",
+            target="corpora.filters.fineweb_quality:FineWebQuality",
+        ),
+        "gopher-quality": QualityStep(
+            description="too few or odd words, symbols, bullets and ellipses, no stop words",
+            target="corpora.filters.gopher_quality:GopherQuality",
+        ),
+        "c4": QualityStep(
+            description="filler text; of English also program text and fewer than five sentences",
+            target="corpora.filters.c4:C4",
+        ),
+    }
+)
 """In the order in which FineWeb-2 runs them; C4, which it does not run, comes last."""
+
+SCORE_STEP: Final = QualityStep(
+    description="documents that score low on what was learned from your own good sample",
+    target="corpora.filters.score:ScoreRule",
+    presets=(),
+)
+"""The step ``score``; its rule is made of what ``fit_score`` learned."""
+
+
+def make_rule(name: str, config: "QualityConfig") -> "QualityRule":
+    """Return the rule of a name in ``QUALITY_STEPS``."""
+    module, _, attribute = QUALITY_STEPS[name].target.partition(":")
+    return getattr(import_module(module), attribute)(config)

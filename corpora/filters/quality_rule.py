@@ -15,7 +15,7 @@ class QualityRule:
     """
 
     name: ClassVar[str]
-    """What ``--with`` and ``--without`` call it."""
+    """What ``--add`` and ``--skip`` call it."""
 
     def __init__(self, config: QualityConfig | None = None) -> None:
         self.config = config or QualityConfig()

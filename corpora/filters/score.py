@@ -11,8 +11,7 @@ from corpora.filters.classifier import ScoreModel, train_score
 from corpora.filters.perplexity import PerplexityModel, train_perplexity
 from corpora.filters.score_config import ScoreConfig
 from corpora.filters.score_file import read_score_file
-from corpora.filters.score_sample import quantile_score
-from hanlm.errors import InputError
+from corpora.filters.score_sample import quantile_score, split_sample
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
 from hanlm.text import base_language, normalise
@@ -93,17 +92,17 @@ def fit_score(
         model = train_perplexity(good, seed)
     else:
         model = train_score(good, _texts(config.bad, clean) if config.bad else sample, seed)
-    return FittedScore(model, _least_score(config, model, sample))
+    return FittedScore(model, _least_score(config, model, sample, seed))
 
 
-def _least_score(config: ScoreConfig, model: Model, sample: Sequence[str]) -> float:
+def _least_score(config: ScoreConfig, model: Model, sample: Sequence[str], seed: int) -> float:
     if config.min_score is not None:
         return config.min_score
     if config.keep_good_fraction is not None:
         return quantile_score(model.held_out_scores, config.keep_good_fraction)
-    if not sample:
-        raise InputError("keep_fraction of `score` needs documents of the corpus to choose by, and there are none.")
-    return quantile_score([model.score(text) for text in sample], config.keep_fraction or 1)
+    # Where the sample stood in for bad documents, those that were learned from score lower than the rest of the corpus.
+    _, held_out = split_sample(sample, "corpus", seed)
+    return quantile_score([model.score(text) for text in held_out], config.keep_fraction or 1)
 
 
 def _texts(paths: Sequence[Path], clean: Callable[[str], str]) -> Iterator[str]:

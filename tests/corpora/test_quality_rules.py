@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpora.facts import Facts
-from corpora.filters.c4 import count_sentences, kept_lines
+from corpora.filters.c4 import count_sentences, kept_lines, remove_c4_lines
 from corpora.filters.quality_limits import (
     C4Limits,
     ChineseFineWebLimits,
@@ -21,7 +21,7 @@ from corpora.filters.quality_limits import (
     GopherQualityLimits,
     QualityConfig,
 )
-from corpora.filters.quality_registry import QUALITY_STEPS
+from corpora.filters.quality_registry import QUALITY_STEPS, make_rule
 from hanlm.errors import ConfigError
 
 PROSE = "早上下了一场大雨，孩子们撑着伞，沿着河边走到学校去。他打开信，读了两遍，又默默地放回抽屉里，什么也没有说。"
@@ -88,7 +88,7 @@ def _shared_words(monkeypatch: pytest.MonkeyPatch):
 
 def verdicts(name: str, lang: str, text: str) -> tuple[str | None, str | None]:
     """Return our reason and datatrove's."""
-    ours = QUALITY_STEPS[name].make(QualityConfig())(Facts(text, lang))
+    ours = make_rule(name, QualityConfig())(Facts(text, lang))
     return ours, reason_of(name, make_filter(name, LIMITS[lang]), text)
 
 
@@ -140,7 +140,7 @@ def test_the_texts_meet_nearly_every_reason():
 
 def test_a_longest_text_is_long_for_both():
     config = QualityConfig(zh=ChineseLimits(gopher_quality=ChineseGopherQualityLimits(max_doc_words=60)))
-    ours = QUALITY_STEPS["gopher-quality"].make(config)(Facts(STORY, "zh"))
+    ours = make_rule("gopher-quality", config)(Facts(STORY, "zh"))
     assert ours == reason_of("gopher-quality", make_filter("gopher-quality", config.zh), STORY) == "gopher_long_doc"
 
 
@@ -152,13 +152,13 @@ def test_every_limit_can_be_turned_off():
         gopher_repetition=ChineseGopherRepetitionLimits(dup_line_frac=None, top_n_grams=(), dup_n_grams=()),
         fineweb=ChineseFineWebLimits(**lines),
     )
-    rules = [step.make(QualityConfig(zh=limits)) for step in QUALITY_STEPS.values()]
+    rules = [make_rule(name, QualityConfig(zh=limits)) for name in QUALITY_STEPS]
     for kind in ("story", "short", "menu", "hashes", "repeated words", "digits"):
         assert [rule(Facts(TEXTS[kind], "zh")) for rule in rules] == [None] * 4
 
 
 def test_the_language_chooses_the_limits_and_others_pass():
-    rule = QUALITY_STEPS["gopher-quality"].make(QualityConfig())
+    rule = make_rule("gopher-quality", QualityConfig())
     assert rule(Facts(STORY, "zh-Hant")) is None
     assert rule(Facts(STORY, "")) is None
     assert rule(Facts(ENGLISH, "en")) is None
@@ -168,8 +168,8 @@ def test_the_language_chooses_the_limits_and_others_pass():
 
 
 def test_rules_travel_to_worker_processes():
-    for name, step in QUALITY_STEPS.items():
-        rule = step.make(QualityConfig())
+    for name in QUALITY_STEPS:
+        rule = make_rule(name, QualityConfig())
         rule(Facts(STORY, "zh"))
         assert rule.name == name
         assert pickle.loads(pickle.dumps(rule))(Facts(TEXTS["code"], "en")) == rule(Facts(TEXTS["code"], "en"))
@@ -187,6 +187,8 @@ def test_c4_lines_are_left_out_as_datatrove_leaves_them_out():
     limits = C4Limits(min_num_sentences=None)
     assert kept_lines(text, limits) == "A line that ends well enough."
     assert kept_lines(PROSE, ChineseLimits().c4) == PROSE
+    assert remove_c4_lines(PROSE + "\n请打开JavaScript再浏览本页。") == PROSE
+    assert remove_c4_lines(text) == text, "too few sentences: the rule drops the document, the cleaner leaves it whole"
 
 
 def test_sentences_are_counted_by_their_closing_marks():
