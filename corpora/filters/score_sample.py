@@ -45,23 +45,26 @@ def split_sample(texts: Iterable[str], what: str, seed: int) -> tuple[list[str],
 
 
 def sample_texts(texts: Iterable[str], num: int, seed: int) -> list[str]:
-    """Return ``num`` different texts drawn evenly, in an order that hangs on content and seed alone."""
+    """Return ``num`` different texts drawn evenly, in an order that hangs on content and seed alone.
+
+    Those with the least hashes, so that no more than ``num`` are held at a time.
+    """
     salt = seed.to_bytes(8, "little", signed=True)
-
-    def key(text: str) -> bytes:
-        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, salt=salt).digest()
-
-    keyed = ((key(text), text[:MAX_CHARS]) for text in texts if text[:MAX_CHARS].strip())
-    return [text for _, text in heapq.nsmallest(num, _keyed_once(keyed))]
-
-
-def _keyed_once(keyed: Iterable[tuple[bytes, str]]) -> Iterable[tuple[bytes, str]]:
-    """Yield each key's first pair."""
-    seen = set[bytes]()
-    for digest, text in keyed:
-        if digest not in seen:
-            seen.add(digest)
-            yield digest, text
+    least: list[tuple[int, str]] = []  # a heap with the greatest hash first, negated
+    held = set[int]()
+    for text in texts:
+        if not text[:MAX_CHARS].strip():
+            continue
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, salt=salt).digest()
+        key = -int.from_bytes(digest, "big")
+        if key in held or (len(least) == num and key < least[0][0]):
+            continue
+        held.add(key)
+        if len(least) < num:
+            heapq.heappush(least, (key, text[:MAX_CHARS]))
+        else:
+            held.remove(heapq.heappushpop(least, (key, text[:MAX_CHARS]))[0])
+    return [text for _, text in sorted(least, reverse=True)]
 
 
 def quantile_score(scores: Sequence[float], keep: float) -> float:
