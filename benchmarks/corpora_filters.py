@@ -48,10 +48,10 @@ def measure(documents: list[Any]) -> tuple[Clock, Counter[tuple[str, str]], int]
 
     from corpora.facts import Facts
     from corpora.filters.quality_limits import QualityConfig
-    from corpora.filters.quality_registry import QUALITY_STEPS, make_rule
+    from corpora.filters.quality_registry import QUALITY_STEPS
 
     config, clock = QualityConfig(), Clock()
-    rules = {name: make_rule(name, config) for name in QUALITY_STEPS}
+    rules = {name: QUALITY_STEPS[name].make(config) for name in QUALITY_STEPS}
     peers = {
         lang: {name: make_filter(name, limits) for name in rules}
         for lang, limits in (("zh", config.zh), ("en", config.en))

@@ -19,8 +19,13 @@ class QualityStep:
     """One line: what it drops."""
     target: str
     """``module:class`` of the rule, imported when it is asked for."""
-    presets: tuple[str, ...] = ("web",)
+    presets: frozenset[str] = frozenset({"web"})
     """Presets that turn it on."""
+
+    def make(self, config: "QualityConfig") -> "QualityRule":
+        """Return the rule with these limits."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(import_module(module), attribute)(config)
 
 
 QUALITY_STEPS: Final[Mapping[str, QualityStep]] = MappingProxyType(
@@ -44,16 +49,3 @@ QUALITY_STEPS: Final[Mapping[str, QualityStep]] = MappingProxyType(
     }
 )
 """In the order in which FineWeb-2 runs them; C4, which it does not run, comes last."""
-
-SCORE_STEP: Final = QualityStep(
-    description="documents that score low on what was learned from your own good sample",
-    target="corpora.filters.score:ScoreRule",
-    presets=(),
-)
-"""The step ``score``; its rule is made of what ``fit_score`` learned."""
-
-
-def make_rule(name: str, config: "QualityConfig") -> "QualityRule":
-    """Return the rule of a name in ``QUALITY_STEPS``."""
-    module, _, attribute = QUALITY_STEPS[name].target.partition(":")
-    return getattr(import_module(module), attribute)(config)

@@ -1,9 +1,10 @@
 """The step ``score``: drops what reads unlike the user's own good sample."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from corpora.facts import CHINESE, Facts
@@ -38,19 +39,26 @@ class ScoreRule:
         path: The model's file.
         min_score: See ``FittedScore``.
         langs: Base languages that are scored; documents that declare none are scored too.
+        figures: What was measured when it was fitted, for the manifest and the report.
     """
 
     name: ClassVar[str] = "score"
 
-    def __init__(self, path: Path, min_score: float, langs: Sequence[str] = ("zh",)) -> None:
-        self.path, self.min_score, self.langs = path, min_score, tuple(langs)
+    def __init__(
+        self,
+        path: Path,
+        min_score: float,
+        langs: Sequence[str] = ("zh",),
+        figures: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        self.path, self.min_score, self.langs, self.figures = path, min_score, tuple(langs), dict(figures)
 
     def __call__(self, facts: Facts, /) -> str | None:
         """Return ``low_score`` or None."""
         return "low_score" if self._judges(facts.lang) and self._model.score(facts.text) < self.min_score else None
 
     def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "min_score": self.min_score, "langs": self.langs}
+        return {"path": self.path, "min_score": self.min_score, "langs": self.langs, "figures": self.figures}
 
     def _judges(self, lang: str) -> bool:
         base = base_language(lang)
@@ -93,6 +101,20 @@ def fit_score(
     else:
         model = train_score(good, _texts(config.bad, clean) if config.bad else sample, seed)
     return FittedScore(model, _least_score(config, model, sample, seed))
+
+
+def make_score_rule(
+    config: ScoreConfig,
+    corpus_sample: Iterable[str],
+    path: Path,
+    seed: int = 0,
+    clean: Callable[[str], str] = normalise,
+) -> ScoreRule:
+    """Fit the score, write its model to ``path``, and return the rule that reads it there; see ``fit_score``."""
+    fitted = fit_score(config, corpus_sample, seed, clean)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fitted.model.save(path)
+    return ScoreRule(path, fitted.min_score, config.langs, fitted.figures())
 
 
 def _least_score(config: ScoreConfig, model: Model, sample: Sequence[str], seed: int) -> float:

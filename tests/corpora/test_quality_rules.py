@@ -21,7 +21,7 @@ from corpora.filters.quality_limits import (
     GopherQualityLimits,
     QualityConfig,
 )
-from corpora.filters.quality_registry import QUALITY_STEPS, make_rule
+from corpora.filters.quality_registry import QUALITY_STEPS
 from hanlm.errors import ConfigError
 
 PROSE = "早上下了一场大雨，孩子们撑着伞，沿着河边走到学校去。他打开信，读了两遍，又默默地放回抽屉里，什么也没有说。"
@@ -88,7 +88,7 @@ def _shared_words(monkeypatch: pytest.MonkeyPatch):
 
 def verdicts(name: str, lang: str, text: str) -> tuple[str | None, str | None]:
     """Return our reason and datatrove's."""
-    ours = make_rule(name, QualityConfig())(Facts(text, lang))
+    ours = QUALITY_STEPS[name].make(QualityConfig())(Facts(text, lang))
     return ours, reason_of(name, make_filter(name, LIMITS[lang]), text)
 
 
@@ -140,7 +140,7 @@ def test_the_texts_meet_nearly_every_reason():
 
 def test_a_longest_text_is_long_for_both():
     config = QualityConfig(zh=ChineseLimits(gopher_quality=ChineseGopherQualityLimits(max_doc_words=60)))
-    ours = make_rule("gopher-quality", config)(Facts(STORY, "zh"))
+    ours = QUALITY_STEPS["gopher-quality"].make(config)(Facts(STORY, "zh"))
     assert ours == reason_of("gopher-quality", make_filter("gopher-quality", config.zh), STORY) == "gopher_long_doc"
 
 
@@ -152,13 +152,13 @@ def test_every_limit_can_be_turned_off():
         gopher_repetition=ChineseGopherRepetitionLimits(dup_line_frac=None, top_n_grams=(), dup_n_grams=()),
         fineweb=ChineseFineWebLimits(**lines),
     )
-    rules = [make_rule(name, QualityConfig(zh=limits)) for name in QUALITY_STEPS]
+    rules = [QUALITY_STEPS[name].make(QualityConfig(zh=limits)) for name in QUALITY_STEPS]
     for kind in ("story", "short", "menu", "hashes", "repeated words", "digits"):
         assert [rule(Facts(TEXTS[kind], "zh")) for rule in rules] == [None] * 4
 
 
 def test_the_language_chooses_the_limits_and_others_pass():
-    rule = make_rule("gopher-quality", QualityConfig())
+    rule = QUALITY_STEPS["gopher-quality"].make(QualityConfig())
     assert rule(Facts(STORY, "zh-Hant")) is None
     assert rule(Facts(STORY, "")) is None
     assert rule(Facts(ENGLISH, "en")) is None
@@ -169,7 +169,7 @@ def test_the_language_chooses_the_limits_and_others_pass():
 
 def test_rules_travel_to_worker_processes():
     for name in QUALITY_STEPS:
-        rule = make_rule(name, QualityConfig())
+        rule = QUALITY_STEPS[name].make(QualityConfig())
         rule(Facts(STORY, "zh"))
         assert rule.name == name
         assert pickle.loads(pickle.dumps(rule))(Facts(TEXTS["code"], "en")) == rule(Facts(TEXTS["code"], "en"))

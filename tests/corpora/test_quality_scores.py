@@ -12,7 +12,7 @@ import pytest
 from corpora.facts import Facts
 from corpora.filters.classifier import ScoreModel, train_score
 from corpora.filters.perplexity import PerplexityModel, train_perplexity
-from corpora.filters.score import ScoreRule, fit_score, load_score
+from corpora.filters.score import ScoreRule, fit_score, load_score, make_score_rule
 from corpora.filters.score_config import ScoreConfig
 from corpora.filters.score_sample import sample_texts, split_sample, visible_points
 from hanlm.errors import ArtifactError, ConfigError, InputError
@@ -177,6 +177,9 @@ def test_fitting_reads_the_samples_and_chooses_the_least_score(tmp_path: Path):
     kept = [against_corpus.model.score(text) >= against_corpus.min_score for text in more]
     assert sum(kept[:150]) > 110
     assert not any(kept[150:])
+    rule = make_score_rule(ScoreConfig(good=(good,), keep_good_fraction=0.9), corpus, tmp_path / "made" / "score")
+    assert [rule(Facts(text, "zh")) is None for text in more] == kept
+    assert rule.figures == against_corpus.figures()
     plain = fit_score(ScoreConfig(good=(good,), method="perplexity", min_score=-9), [])
     assert plain.min_score == -9
     with pytest.raises(InputError, match="corpus documents"):
