@@ -41,6 +41,12 @@ class ScoreConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
                 raise ConfigError(f"expected {name} of `score` above 0 and up to 1, got {value}.")
+        lowest, highest = (0.0, 1.0) if self.method == "classifier" else (-100.0, 0.0)
+        if self.min_score is not None and not lowest <= self.min_score <= highest:
+            raise ConfigError(
+                f"expected min_score of `score` from {lowest:g} to {highest:g} for the method {self.method}, "
+                f"got {self.min_score}."
+            )
         if self.method == "perplexity" and self.bad:
             raise ConfigError("perplexity learns from good documents alone; leave `bad` out or choose the classifier.")
 

@@ -194,6 +194,8 @@ def test_settings_that_contradict_each_other_are_refused():
         ({"good": good}, "expected one of min_score"),
         ({"good": good, "min_score": 0.5, "keep_fraction": 0.5}, "got 2"),
         ({"good": good, "keep_fraction": 1.5}, "keep_fraction"),
+        ({"good": good, "min_score": -7}, "from 0 to 1"),
+        ({"good": good, "method": "perplexity", "min_score": 0.5}, "from -100 to 0"),
         ({"good": good, "bad": good, "method": "perplexity", "min_score": -7}, "leave `bad` out"),
     ]:
         with pytest.raises(ConfigError, match=words):
