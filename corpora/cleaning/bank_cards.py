@@ -7,7 +7,8 @@ from typing import Final
 from corpora.cleaning.resident_id import passes_luhn
 
 _NUMBER: Final = re.compile(
-    r"(?<![0-9A-Za-z._-])(?<![0-9] )(?:[2-69][0-9]{15,18}|[2-69][0-9]{3}(?P<gap>[ -])[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{4}(?:(?P=gap)?[0-9]{1,3})?)"
+    r"[2-69](?<![0-9A-Za-z._-].)(?<![0-9] .)"
+    r"(?:[0-9]{15,18}|[0-9]{3}(?P<gap>[ -])[0-9]{4}(?P=gap)[0-9]{4}(?P=gap)[0-9]{4}(?:(?P=gap)?[0-9]{1,3})?)"
     r"(?![0-9A-Za-z_])(?![ -][0-9])(?!\.[0-9])"
 )
 _UNIONPAY: Final = re.compile(r"62[0-9]{14,17}|9558[0-9]{15}|60[0-9]{14,17}")

@@ -14,9 +14,10 @@ def remove_boilerplate(text: str) -> str:
     line, such as a lone 下一页 or 登录, goes beside a certain one or beside another likely one, blank lines aside: alone it
     may be a heading. Lines in fences and programs stay. A text of nothing but such lines becomes empty.
     """
-    certain_lines = _certain_lines(text)
     lines = text.split("\n")
-    num_likely = sum(len(line) <= _MAX_LIKELY_CHARS and is_likely(line) for line in lines)
+    short = [line for line in lines if len(line) <= _MAX_LINE_CHARS]
+    certain_lines = _certain_lines("\n".join(short))
+    num_likely = sum(len(line) <= _MAX_LIKELY_CHARS and is_likely(line) for line in short)
     if not certain_lines and num_likely < _MIN_IN_A_ROW_AT_EDGE:
         return text
     visible = [i for i, line in enumerate(lines) if line and not line.isspace()]
@@ -30,14 +31,14 @@ def remove_boilerplate(text: str) -> str:
 
 
 def _certain_lines(text: str) -> set[str]:
-    """Return the lines that are certain; only those are looked at in which some word of furniture occurs."""
+    """Return the lines that are certain; only those are looked at in which a word of furniture occurs."""
     certain = set[str]()
     end = -1
     while (hint := HINT.search(text, end + 1)) is not None:
         start = text.rfind("\n", end + 1, hint.start()) + 1 or end + 1
         end = text.find("\n", hint.end())
         end = len(text) if end < 0 else end
-        if end - start <= _MAX_LINE_CHARS and is_certain(text[start:end]):
+        if is_certain(text[start:end]):
             certain.add(text[start:end])
     return certain
 

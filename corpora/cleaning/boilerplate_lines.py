@@ -23,7 +23,7 @@ _LICENCE_WORDS: Final = re.compile(
 )
 _SENTENCE: Final = re.compile(r"[。！？；]")
 _COPYRIGHT: Final = re.compile(
-    r"""(?xi)^[\W_]*(?:
+    r"""(?xi)^[\s|·•【\[(（-]*(?:                                  # a comment of a program begins otherwise
       (?:copyright|©|\(c\)|版权所有)[^。！？]{0,110}(?:\b(?:19|20)\d\d\b|©|rights|公司|版权|copyright|网站)[^。！？]{0,110}
     | 版权所有[\s,，!！]*(?:侵权必究|翻印必究|不得转载|违者必究|未经许可不得转载|盗版必究)?
     | all\ rights?\ reserved\W*

@@ -28,17 +28,27 @@ _STATEMENT: Final = re.compile(
     | \w\([^()\u4e00-\u9fff]*\)[:;,]?$                               # a call
     """
 )
+_REFERENCE_OR_TAG: Final = re.compile(r"&(?:#?\w{1,31};)+|</?[A-Za-z][^<>]{0,300}>")
 _COMMENT: Final = re.compile(r"^(?:#|//|\*|\"\"\"|''')")
 _MIN_SHARE_OF_CODE: Final = 0.3
 _MIN_SHARE_IN_BLOCK: Final = 0.5
 _MIN_CODE_LINES: Final = 3
+_SIGNS_OF_CODE: Final = ";{}()=_"
+_MIN_SHARE_OF_SIGNS: Final = 0.01  # programs have 3% and more
+_MIN_SHARE_OF_SIGNS_MINIFIED, _MIN_CHARS_MINIFIED = 0.1, 1000
+_MAX_SHARE_OF_HAN: Final = 0.4
 
 
 def is_code(text: str) -> bool:
-    """Say whether a whole text reads as a program: at least three lines and 30% of its lines are statements.
+    """Say whether a whole text reads as a program: at least three lines and 30% of its lines are statements,
+    or of 1000 characters and more one in ten is a sign of code, as in minified scripts.
 
     Lines that begin with a tag are none: they are what is left of a web page more often than a program.
     """
+    if not _has_signs_of_code(text):
+        return False
+    if len(text) >= _MIN_CHARS_MINIFIED and _share_of_signs(text) >= _MIN_SHARE_OF_SIGNS_MINIFIED:
+        return _share_of_signs(_REFERENCE_OR_TAG.sub("", text)) >= _MIN_SHARE_OF_SIGNS_MINIFIED
     lines = [line for raw in text.split("\n") if (line := raw.strip()) and not _COMMENT.match(line)]
     limit = max(_MIN_CODE_LINES, _MIN_SHARE_OF_CODE * len(lines))
     return len(lines) >= limit and sum(map(_is_statement, lines)) >= limit
@@ -84,12 +94,29 @@ def _outside_paragraphs(text: str, change: Callable[[str], str], inside: Callabl
     return "".join([*parts, change("".join(prose))])
 
 
+def _has_signs_of_code(text: str) -> bool:
+    """Ask cheaply whether a text can be a program at all; prose mostly cannot."""
+    if _share_of_signs(text) < _MIN_SHARE_OF_SIGNS:
+        return False
+    # A Han character has three bytes: two more than it has characters.
+    return len(text.encode("utf-8", "surrogatepass")) - len(text) < 2 * _MAX_SHARE_OF_HAN * len(text)
+
+
+def _share_of_signs(text: str) -> float:
+    return sum(map(text.count, _SIGNS_OF_CODE)) / max(1, len(text))
+
+
 def _is_code_block(block: str) -> bool:
+    if not _has_signs_of_code(block):
+        return False
     lines = [line for raw in block.split("\n") if (line := raw.strip())]
     return len(lines) >= _MIN_CODE_LINES and sum(map(_is_statement, lines)) >= _MIN_SHARE_IN_BLOCK * len(lines)
 
 
 def _is_statement(line: str) -> bool:
+    """Say whether a line reads as code, the references and tags of HTML in it aside."""
     if line.startswith("<") or len(line) > 300:
         return False
+    if "&" in line or "<" in line:
+        line = _REFERENCE_OR_TAG.sub("", line)
     return _STATEMENT.search(line) is not None and not line.endswith(("。", "，", "？", "！"))

@@ -146,7 +146,7 @@ _FLAGS: Final = frozenset(
     ]
 )
 
-_TAG: Final = re.compile(r"<(/?)([A-Za-z][\w:.-]*)((?:\s[^<>]{0,2000})?)>")
+_TAG: Final = re.compile(r"<(/?)([A-Za-z][\w:.-]*)((?:\s[^<>]{0,2000}|/)?)>")
 _ATTRIBUTES: Final = re.compile(
     r"(?:\s+[\w:@.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=]+)|\s+[A-Za-z]+(?=[\s/]|$))*\s*/?"
 )
@@ -156,6 +156,8 @@ _HIDDEN: Final = re.compile(
     r"|<(script|style|ref|svg)(?:\s[^<>]{0,2000})?(?<!/)>.*?</\1\s*>|<ref(?:\s[^<>]{0,500})?/>",
     re.IGNORECASE | re.DOTALL,
 )
+_BODY: Final = re.compile(r"(<(script|style|svg)(?:\s[^<>]{0,2000})?(?<!/)>).*?(</\2\s*>)", re.IGNORECASE | re.DOTALL)
+_HIDDEN_HINT: Final = re.compile(r"<[!?]")
 _SPOKEN_OF: Final = re.compile(
     r"(?:标[记签识]|標[記籤簽]|元素|\btags?|\belements?)[ :：]{0,2}</?[A-Za-z][^<>\n]{0,200}>"
     r"|</?[A-Za-z][^<>\n]{0,200}> ?(?:标[记签识]|標[記籤簽]|元素|tags?\b|elements?\b)"
@@ -174,7 +176,9 @@ def remove_tags(text: str) -> str:
     there. So ``a < b``, ``List<String>``, ``#include <map>`` and a lone ``<div>`` stay. A text that speaks of tags, as in
     标签 <b>, "<b>" or (<b>), keeps all of them.
     """
-    if _SPOKEN_OF.search(text):
+    if not (_TAG.search(text) or _HIDDEN_HINT.search(text)):
+        return text
+    if _SPOKEN_OF.search(_BODY.sub(r"\1\3", text) if "</" in text else text):
         return text
     if "<!" in text or "</" in text or "<?" in text or "<ref" in text:
         text = _HIDDEN.sub("", text)

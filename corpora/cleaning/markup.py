@@ -12,7 +12,7 @@ from corpora.cleaning.wiki_markup import remove_wiki_markup
 _TAG_HINT: Final = re.compile(r"<[!/?A-Za-z]")
 _LINK_HINT: Final = re.compile(r"\](?:\(|: ?[<h/.])|<https?:")
 _BBCODE_HINT: Final = re.compile(r"\[/[A-Za-z]")
-_WIKI_HINTS: Final = ("[[", "{{", "'''", "-{", "__TOC", "__NO", "\n==")
+_WIKI_HINTS: Final = ("[[", "{{", "-{", "'''")
 _MAX_ROUNDS: Final = 10
 
 
@@ -23,7 +23,7 @@ def remove_markup(text: str) -> str:
     and rows of tables are left alone (see ``corpora.cleaning.code``). Repeated until nothing changes, since markup
     nests; ten levels deep at most.
     """
-    if not any(sign in text for sign in "<[{=") and "'''" not in text and "__" not in text:
+    if not any(sign in text for sign in ("<", "[", "{", "'''")):
         return text
     for _ in range(_MAX_ROUNDS):
         before = text
@@ -34,7 +34,7 @@ def remove_markup(text: str) -> str:
 
 
 def _remove_once(text: str) -> str:
-    if any(hint in text for hint in _WIKI_HINTS) or text.startswith("=="):
+    if any(hint in text for hint in _WIKI_HINTS):
         text = remove_wiki_markup(text)
     if "[/" in text and _BBCODE_HINT.search(text):
         text = remove_bbcode(text)

@@ -46,10 +46,9 @@ DEFAULT_TAGS: Final[Mapping[str, str]] = MappingProxyType(
 """What stands for each type."""
 
 # Their digits must not be a part of an address, or in code of an expression.
-_NUMBERS: Final = frozenset(("bank-card", "mobile", "landline", "plate", "passport"))
+_NUMBERS: Final = frozenset(("bank-card", "mobile", "landline", "passport"))
 _ENOUGH_DIGITS: Final = re.compile(r"[0-9](?:[ -]?[0-9]){10}")
-_PLATE_HINT: Final = re.compile(r"[A-HJ-NP-Z][ ·•]{0,3}[A-HJ-NP-Z0-9]{2}[0-9A-HJ-NP-Z]{2}(?<=[0-9].|.[0-9])")
-_ADDRESS_BEFORE: Final = re.compile(r"(?:://|www\.)[^\s\"'<>（）\u3001-\u9fff]*$")
+_DOMAIN: Final = re.compile(r"[@＠][A-Za-z0-9-]{1,63}\.[A-Za-z0-9]")
 _MAX_ADDRESS_CHARS: Final = 300
 _QUOTES: Final = "\"'`“”"
 
@@ -79,7 +78,8 @@ class PersonalData:
     def mask(self, text: str) -> tuple[str, Counter[str]]:
         """Return the text masked, and how many of each type were; idempotent. Expects ASCII digits (``normalise``)."""
         counts = Counter[str]()
-        types = [name for name in TYPES if name in self.types and _may_hold(name, text)]
+        possible = _possible_types(text)
+        types = [name for name in TYPES if name in self.types and name in possible]
         if not any(True for name in types for _ in _finder(name)(text)):
             return text, counts
         return outside_code(
@@ -93,7 +93,7 @@ class PersonalData:
         for name in types:
             for start, end in _finder(name)(text):
                 is_free = all(end <= first or start >= last for first, last, _ in spans)
-                if is_free and (name not in _NUMBERS or _stands_alone(text, start, end, in_code)):
+                if is_free and (name not in _NUMBERS or self._stands_alone(text, start, end, in_code)):
                     spans.append((start, end, name))
         parts: list[str] = []
         last = 0
@@ -102,6 +102,13 @@ class PersonalData:
             counts[name] += 1
             last = end
         return "".join([*parts, text[last:]])
+
+    def _stands_alone(self, text: str, start: int, end: int, in_code: bool) -> bool:
+        """Say whether a number is neither part of a web address nor, in code, of an expression: there it is quoted."""
+        if in_code:
+            return 0 < start and text[start - 1] in _QUOTES and end < len(text) and text[end] in _QUOTES
+        tags = tuple(self.tags.get(name, tag) for name, tag in DEFAULT_TAGS.items())
+        return _address_before(tags).search(text, max(0, start - _MAX_ADDRESS_CHARS), start) is None
 
 
 def mask(text: str) -> tuple[str, Counter[str]]:
@@ -114,20 +121,21 @@ def mask_personal_data(text: str) -> str:
     return mask(text)[0]
 
 
-def _may_hold(name: str, text: str) -> bool:
-    """Ask cheaply whether a type can occur at all; most texts hold none."""
-    if name == "email":
-        return "@" in text or "＠" in text
-    if name == "plate":
-        return _PLATE_HINT.search(text) is not None
-    return name in {"passport", "ipv4", "landline"} or _ENOUGH_DIGITS.search(text) is not None
+def _possible_types(text: str) -> set[str]:
+    """Return the types that can occur in a text, asked cheaply: most texts hold none of those that are usual."""
+    possible = {"plate", "passport", "ipv4", "landline"}
+    if _ENOUGH_DIGITS.search(text):
+        possible |= {"resident-id", "bank-card", "mobile"}
+    if ("@" in text or "＠" in text) and _DOMAIN.search(text):
+        possible.add("email")
+    return possible
 
 
-def _stands_alone(text: str, start: int, end: int, in_code: bool) -> bool:
-    """Say whether a number is neither a part of a web address nor, in code, of an expression: there it is quoted."""
-    if in_code:
-        return start > 0 and text[start - 1] in _QUOTES and text[end : end + 1] in _QUOTES and end < len(text)
-    return _ADDRESS_BEFORE.search(text, max(0, start - _MAX_ADDRESS_CHARS), start) is None
+@cache
+def _address_before(tags: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what matches a web address up to the end of a text, whatever of it is masked already."""
+    masked = "|".join(map(re.escape, tags))
+    return re.compile(rf"(?:://|www\.)(?:{masked}|[^\s\"'<>（）\u3001-\u9fff])*$")
 
 
 @cache

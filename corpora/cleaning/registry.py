@@ -57,7 +57,7 @@ CLEANERS: Final[Mapping[str, CleanerInfo]] = MappingProxyType(
             target="corpora.cleaning.urls:remove_urls",
         ),
         "emoji": CleanerInfo(
-            description="emoji removed",
+            description="emoji removed: pictures with their skin tones and joiners, flags, keys",
             target="corpora.cleaning.emoji:remove_emoji",
         ),
         "spacing": CleanerInfo(

@@ -1,14 +1,14 @@
 """Lines that were broken at a fixed width, joined to paragraphs again."""
 
-import itertools
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from corpora.cleaning.code import is_code
 from corpora.cleaning.hyphens import joined_at_hyphen
 
-_TERMINAL: Final = tuple("。！？…”’」』】）》：；.!?:;\"')]}>|=")
+_TERMINAL: Final = frozenset("。！？…”’」』】）》：；.!?:;\"')]}>|=")
 _STARTS_ANEW: Final = re.compile(
     r"[ \t#>|=+•·*-]|[“「『【]|第[一二三四五六七八九十百千零〇\d]{1,6}[章回节條条卷部篇]|[（(]?[一二三四五六七八九十\d]{1,3}[)）、.．:]\s?"
     r"|\[\d+\]|[①-⑳]|[A-Za-z][.)、]\s|```|~~~|[图表]\s?\d"
@@ -59,14 +59,11 @@ class _Broken:
     @classmethod
     def measure(cls, lines: list[str]) -> "_Broken | None":
         """Return the width at which the lines were broken, or None if they were not."""
-        open_ends, num_followed = list[int](), 0
-        for line, following in itertools.pairwise(lines):
-            if line and following:
-                num_followed += 1
-                if not line.endswith(_TERMINAL):
-                    open_ends.append(_columns(line))
-        if len(open_ends) < max(_MIN_BROKEN, _MIN_SHARE_BROKEN * num_followed):
+        followed = [line for line, following in pairwise(lines) if line and following]
+        unfinished = [line for line in followed if line[-1] not in _TERMINAL]
+        if len(unfinished) < max(_MIN_BROKEN, _MIN_SHARE_BROKEN * len(followed)):
             return None
+        open_ends = list(map(_columns, unfinished))
         open_ends.sort()
         columns = open_ends[min(len(open_ends) - 1, int(0.97 * len(open_ends)))]
         sample = "".join(lines[:200])
@@ -102,7 +99,7 @@ def _joined(lines: list[str], broken: _Broken, text: str) -> list[str]:
 
 
 def _goes_on(last: str, line: str, broken: _Broken) -> bool:
-    if not last or not line or last.endswith(_TERMINAL) or _STARTS_ANEW.match(line):
+    if not last or not line or last[-1] in _TERMINAL or _STARTS_ANEW.match(line):
         return False
     if _KEPT.match(last) and not last.startswith(("- ", "* ")):
         return False
@@ -123,4 +120,5 @@ def _glued(left: str, right: str, with_gap: bool, text: str) -> str:
 
 def _columns(line: str) -> int:
     """Return the width on a grid where a Han character takes two columns."""
-    return len(line) if line.isascii() else len(line) + len(_WIDE.findall(line))
+    # A Han character has three bytes and two columns, an ASCII character one and one.
+    return len(line) if line.isascii() else (len(line) + len(line.encode("utf-8", "surrogatepass"))) // 2

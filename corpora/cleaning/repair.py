@@ -12,8 +12,10 @@ _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Z
 _AMPERSANDS: Final = re.compile(r"&(?:(?:amp|AMP|#0*38|#[xX]0*26);)+")
 _BLANKS: Final = frozenset("\xa0\u3000\u2002\u2003\u2009\t\n ")
 _MAX_ROUNDS: Final = 8
-_ESCAPES: Final = re.compile(r"(?<![\\\w\"'\[(-])(?:\\u[0-9a-fA-F]{4}){2,}(?![\\\w\"'\]-])")
-_BLANK_ESCAPES: Final = re.compile(r"(?<![\\\w\"'\[(|-])(?:\\u3000|\\u00a0|\\xa0|\\u200b|\\ufeff)+(?![\\\]|-])", re.I)
+_ESCAPES: Final = re.compile(r"(?<![\\A-Za-z0-9_\"'\[(-])(?:\\u[0-9a-fA-F]{4}){2,}(?![\\A-Za-z0-9_\"'\]-])")
+_BLANK_ESCAPES: Final = re.compile(
+    r"(?<![\\A-Za-z0-9_\"'\[(|-])(?:\\u3000|\\u00a0|\\xa0|\\u200b|\\ufeff)+(?![\\\]|-])", re.I
+)
 _ANY_ESCAPE: Final = re.compile(r"(?<!\\)(?:\\u[0-9a-fA-F]{4})+")
 _CHINESE_ESCAPE: Final = re.compile(r"\\u(?:3[04-9a-f]|[4-9][0-9a-f]|ff)[0-9a-f]{2}", re.I)
 _HAN: Final = re.compile("[\u4e00-\u9fff]")
@@ -56,7 +58,7 @@ def _character(match: re.Match[str]) -> str:
     if character in _BLANKS:
         return " "
     # No text are controls and surrogates; the signs of code and tables would shift what counts as such.
-    return character if character.isprintable() and character not in "`$|~" else entity
+    return character if character.isprintable() and character not in "`$|~\ufffd" else entity
 
 
 def _unescape_runs(text: str) -> str:

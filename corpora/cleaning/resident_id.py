@@ -45,7 +45,8 @@ _PROVINCES: Final = frozenset(
     ]
 )
 _NUMBER: Final = re.compile(
-    r"(?<![0-9A-Za-z.])(?:[1-8][0-9]{5}(?P<gap>[ -]?)(?:19|20)[0-9]{6}(?P=gap)[0-9]{3}[0-9Xx]|[1-8][0-9]{14})(?![0-9A-Za-z])(?!\.[0-9])"
+    r"[1-8](?<![0-9A-Za-z.].)(?:[0-9]{5}(?P<gap>[ -]?)(?:19|20)[0-9]{6}(?P=gap)[0-9]{3}[0-9Xx]|[0-9]{14})"
+    r"(?![0-9A-Za-z])(?!\.[0-9])"
 )
 _CUE: Final = re.compile(r"身份证|證件|证件|身份證|居民号|\bID\b", re.IGNORECASE)
 _CUE_WITHIN: Final = 20

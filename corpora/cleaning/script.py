@@ -10,8 +10,20 @@ def to_simplified(text: str) -> str:
 
 
 def to_traditional(text: str) -> str:
-    """Return the text in traditional characters (OpenCC's ``s2t``)."""
-    return _convert("s2t", text)
+    """Return the text in traditional characters (OpenCC's ``s2t``).
+
+    A text that is traditional already stays: to convert it again would break it, as 干擾 into 幹擾. It is so if going
+    back to simplified would change at least as many characters.
+    """
+    converted = _convert("s2t", text)
+    if converted == text:
+        return text
+    back = _convert("t2s", text)
+    return text if _num_differences(text, back) >= _num_differences(text, converted) else converted
+
+
+def _num_differences(text: str, other: str) -> int:
+    return sum(a != b for a, b in zip(text, other, strict=False))
 
 
 def _convert(configuration: str, text: str) -> str:

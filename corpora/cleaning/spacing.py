@@ -10,10 +10,11 @@ _CLOSING: Final = "，。、；：？！）》〉」』】”’"
 _OPENING: Final = "（《〈「『【"
 
 # Patterns begin with the blank, for which Python's engine searches as fast as for a substring.
-_BEFORE_SIGN: Final = re.compile(rf" +(?<=[{_HAN}{_CLOSING}] )(?=[{_CLOSING}])|(?<=[{_HAN}]) {{2,}}(?=[{_CLOSING}])")
+_BEFORE_SIGN: Final = re.compile(f" +(?=[{_CLOSING}])")
+_HAN_OR_SIGN: Final = re.compile(f"[{_HAN}{_CLOSING}]")
 _SIGN_HINT: Final = re.compile(rf" [{_CLOSING}]| (?<=[，、；：{_OPENING}] )[{_HAN}]")
-_AFTER_SIGN: Final = re.compile(rf" +(?<=[，、；：{_OPENING}] )(?=[{_HAN}“‘《（])")
-_SPACED_HINT: Final = re.compile(rf" [{_HAN}] [{_HAN}](?= |$|[{_CLOSING}])", re.MULTILINE)
+_AFTER_SIGN: Final = re.compile(rf" (?<=[，、；：{_OPENING}] ) *(?=[{_HAN}“‘《（])")
+_SPACED_HINT: Final = re.compile(rf" [{_HAN}] {{1,2}}[{_HAN}](?= |$|[{_CLOSING}])", re.MULTILINE)
 _RUN: Final = re.compile(rf"(?<![{_HAN}])[{_HAN}](?: {{1,2}}[{_HAN}{_CLOSING}]){{3,}}(?![{_HAN}])")
 _BETWEEN_HAN: Final = re.compile(rf"(?<=[{_HAN}{_CLOSING}{_OPENING}]) +(?=[{_HAN}{_CLOSING}{_OPENING}])")
 _GAP: Final = re.compile(rf" (?<=[{_HAN}] )(?=[{_HAN}])")
@@ -23,7 +24,7 @@ _HEADING: Final = re.compile(
     r"|第 ?[一二三四五六七八九十百零〇]+ +[章节回卷篇编](?= |$)|第 +[一二三四五六七八九十百零〇]+ ?[章节回卷篇编](?= |$))",
     re.MULTILINE,
 )
-_HEADING_HINT: Final = re.compile(r" (?<=[目前序摘附后結结引绪导致後第] )| [章节回卷篇编](?= |$)", re.MULTILINE)
+_HEADING_HINT: Final = re.compile(r" [录錄言要记記论論谢章节回卷篇编](?= |$)", re.MULTILINE)
 _SERIES: Final = tuple(
     map(
         frozenset,
@@ -60,7 +61,13 @@ def _mend(text: str) -> str:
     if _SPACED_HINT.search(text) or _GAP_AT_SIGN.search(text):
         text = "\n".join(_mend_line(line) if " " in line else line for line in text.split("\n"))
     text = _HEADING.sub(lambda match: match[0].replace(" ", ""), text)
-    return _AFTER_SIGN.sub("", _BEFORE_SIGN.sub("", text))
+    return _AFTER_SIGN.sub("", _BEFORE_SIGN.sub(_before_sign, text))
+
+
+def _before_sign(match: re.Match[str]) -> str:
+    """Drop the blanks before a sign that stand after Han or a sign; after Latin letters some write one."""
+    before = match.string[match.start() - 1] if match.start() else ""
+    return "" if _HAN_OR_SIGN.match(before) else match[0]
 
 
 def _mend_line(line: str) -> str:

@@ -14,7 +14,7 @@ _TEMPLATE: Final = re.compile(
     r"\b[^{}]{0,2000}\}\}",
     re.IGNORECASE,
 )
-_BOLD: Final = re.compile(rf"'''(?=[^'\n]{{0,200}}[{_HAN}])([^'\n]{{1,200}})'''")
+_BOLD: Final = re.compile(rf"'''(?=[^'\n]{{0,200}}[{_HAN}])((?! )[^'\n]{{1,200}}(?<! ))'''")
 _HEADING: Final = re.compile(rf"^(={{2,5}}) ?([^=\n]{{0,80}}[{_HAN}][^=\n]{{0,80}}?) ?\1$", re.MULTILINE)
 _SWITCH: Final = re.compile(r"__(?:NO)?(?:TOC|EDITSECTION|INDEX|GALLERY)__")
 _VARIANT: Final = re.compile(r"-\{([^{}\n]{1,300})\}-")
