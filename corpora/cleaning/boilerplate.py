@@ -1,6 +1,8 @@
 """Lines that a web page puts around its text."""
 
-from corpora.cleaning.boilerplate_lines import HINT, is_certain, is_likely
+import re
+
+from corpora.cleaning.boilerplate_lines import HINT, MAX_SHORT_LINE, RARE_HINT, is_certain, is_likely
 from corpora.cleaning.code import is_code
 
 _MAX_LINE_CHARS, _MAX_LIKELY_CHARS = 200, 16
@@ -10,13 +12,15 @@ _MIN_IN_A_ROW_AT_EDGE, _MIN_IN_A_ROW = 2, 3
 def remove_boilerplate(text: str) -> str:
     """Return the text without the lines that are a page's furniture, by rules, whole lines only.
 
-    Certain lines go wherever they stand (``© 2020 …版权所有``, ``京ICP备…``, ``首页 | 新闻 | 登录``, 点击查看更多). A likely
-    line, such as a lone 下一页 or 登录, goes beside a certain one or beside another likely one, blank lines aside: alone it
-    may be a heading. Lines in fences and programs stay. A text of nothing but such lines becomes empty.
+    Certain lines go wherever they stand (``© 2020 …版权所有``, ``京ICP备…``, ``首页 | 新闻 | 登录``, 点击查看更多).
+    A likely line, such as a lone 下一页 or 登录, may be a heading. It goes beside a certain one, in a run of three
+    different ones, or in a run of two at the text's beginning or end, blank lines aside. Lines in fences and programs
+    stay. A text of nothing but such lines becomes empty.
     """
     lines = text.split("\n")
-    short = [line for line in lines if len(line) <= _MAX_LINE_CHARS]
-    certain_lines = _certain_lines("\n".join(short))
+    short = [line for line in lines if len(line) <= MAX_SHORT_LINE]
+    longer = [line for line in lines if MAX_SHORT_LINE < len(line) <= _MAX_LINE_CHARS]
+    certain_lines = _certain_lines("\n".join(short), HINT) | _certain_lines("\n".join(longer), RARE_HINT)
     num_likely = sum(len(line) <= _MAX_LIKELY_CHARS and is_likely(line) for line in short)
     if not certain_lines and num_likely < _MIN_IN_A_ROW_AT_EDGE:
         return text
@@ -30,11 +34,11 @@ def remove_boilerplate(text: str) -> str:
     return _without(lines, dropped) if dropped else text
 
 
-def _certain_lines(text: str) -> set[str]:
+def _certain_lines(text: str, hints: re.Pattern[str]) -> set[str]:
     """Return the lines that are certain; only those are looked at in which a word of furniture occurs."""
     certain = set[str]()
     end = -1
-    while (hint := HINT.search(text, end + 1)) is not None:
+    while (hint := hints.search(text, end + 1)) is not None:
         start = text.rfind("\n", end + 1, hint.start()) + 1 or end + 1
         end = text.find("\n", hint.end())
         end = len(text) if end < 0 else end

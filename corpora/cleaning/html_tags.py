@@ -6,145 +6,29 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-_BLOCK: Final = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "br",
-        "body",
-        "caption",
-        "center",
-        "dd",
-        "details",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "head",
-        "header",
-        "hr",
-        "html",
-        "legend",
-        "li",
-        "main",
-        "nav",
-        "ol",
-        "option",
-        "p",
-        "pre",
-        "section",
-        "select",
-        "summary",
-        "table",
-        "tbody",
-        "tfoot",
-        "thead",
-        "title",
-        "tr",
-        "ul",
-    ]
-)
+_BLOCK_LISTED: Final = """
+address article aside blockquote br body caption center dd details div dl dt fieldset figcaption figure footer
+form h1 h2 h3 h4 h5 h6 head header hr html legend li main nav ol option p pre section select summary table
+tbody tfoot thead title tr ul
+"""
+_BLOCK: Final = frozenset(_BLOCK_LISTED.split())
 _CELL: Final = frozenset(("td", "th"))
-_INLINE: Final = frozenset(
-    [
-        "a",
-        "abbr",
-        "acronym",
-        "b",
-        "bdo",
-        "big",
-        "button",
-        "cite",
-        "code",
-        "del",
-        "dfn",
-        "em",
-        "embed",
-        "font",
-        "i",
-        "iframe",
-        "img",
-        "input",
-        "ins",
-        "kbd",
-        "label",
-        "link",
-        "marquee",
-        "meta",
-        "object",
-        "param",
-        "q",
-        "rp",
-        "rt",
-        "ruby",
-        "s",
-        "samp",
-        "small",
-        "source",
-        "span",
-        "strike",
-        "strong",
-        "sub",
-        "sup",
-        "td",
-        "textarea",
-        "th",
-        "tt",
-        "u",
-        "var",
-        "video",
-        "wbr",
-        "audio",
-        "canvas",
-        "col",
-        "colgroup",
-        "base",
-        "area",
-        "map",
-        "noscript",
-        "picture",
-        "o:p",
-        "st1",
-        "v:shape",
-    ]
-)
+_INLINE_LISTED: Final = """
+a abbr acronym b bdo big button cite code del dfn em embed font i iframe img input ins kbd label link marquee
+meta object param q rp rt ruby s samp small source span strike strong sub sup td textarea th tt u var video
+wbr audio canvas col colgroup base area map noscript picture o:p st1 v:shape
+"""
+_INLINE: Final = frozenset(_INLINE_LISTED.split())
 _KNOWN: Final = _BLOCK | _CELL | _INLINE
 _SINGLE: Final = frozenset(("br", "hr"))
 """Elements that are markup without attributes and without an end."""
-_END_OPTIONAL: Final = frozenset(["p", "li", "td", "tr", "th", "dd", "dt", "option", "tbody", "thead", "colgroup"])
-_FLAGS: Final = frozenset(
-    [
-        "async",
-        "autoplay",
-        "checked",
-        "compact",
-        "controls",
-        "defer",
-        "disabled",
-        "hidden",
-        "loop",
-        "multiple",
-        "muted",
-        "noshade",
-        "nowrap",
-        "readonly",
-        "required",
-        "reversed",
-        "selected",
-    ]
-)
+_END_OPTIONAL_LISTED: Final = "p li td tr th dd dt option tbody thead colgroup"
+_END_OPTIONAL: Final = frozenset(_END_OPTIONAL_LISTED.split())
+_FLAGS_LISTED: Final = """
+async autoplay checked compact controls defer disabled hidden loop multiple muted noshade nowrap readonly
+required reversed selected
+"""
+_FLAGS: Final = frozenset(_FLAGS_LISTED.split())
 
 _TAG: Final = re.compile(r"<(/?)([A-Za-z][\w:.-]*)((?:\s[^<>]{0,2000}|/)?)>")
 _ATTRIBUTES: Final = re.compile(
@@ -162,6 +46,7 @@ _SPOKEN_OF: Final = re.compile(
     r"(?:标[记签识]|標[記籤簽]|元素|\btags?|\belements?)[ :：]{0,2}</?[A-Za-z][^<>\n]{0,200}>"
     r"|</?[A-Za-z][^<>\n]{0,200}> ?(?:标[记签识]|標[記籤簽]|元素|tags?\b|elements?\b)"
     r"|[“「『\"'(（]</?[A-Za-z][^<>\n]{0,200}>[”」』\"')）]"
+    r"|(?:HTML|XML|html|xml) ?(?:标[记签识]|標[記籤簽]|元素|代[码碼]|源[码碼]|文[档檔]|tags?\b|elements?\b|code\b|document\b)"
 )
 _HAN_BESIDE: Final = re.compile(r"\s*[\u4e00-\u9fff\u3001-\u3011“‘（]")
 _BLANK_LINES: Final = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
@@ -172,9 +57,9 @@ def remove_tags(text: str) -> str:
 
     A tag is markup if it closes an element of HTML, if it has attributes with values, or if it opens an element
     that is closed elsewhere in the text. ``<br>`` and ``<hr>`` always are, elements without an obligatory end from
-    the second on. Other elements are those of XML if Han stands right after the start or before the end, and both are
-    there. So ``a < b``, ``List<String>``, ``#include <map>`` and a lone ``<div>`` stay. A text that speaks of tags, as in
-    标签 <b>, "<b>" or (<b>), keeps all of them.
+    the second on. Elements of XML are those that are opened and closed, if Han stands right within any of them. So
+    ``a < b``, ``List<String>``, ``#include <map>`` and a lone ``<div>`` stay. A text that speaks of tags, as in
+    标签 <b>, "<b>", (<b>) or HTML 代码, keeps all of them.
     """
     if not (_TAG.search(text) or _HIDDEN_HINT.search(text)):
         return text

@@ -47,7 +47,7 @@ DEFAULT_TAGS: Final[Mapping[str, str]] = MappingProxyType(
 
 # Their digits must not be a part of an address, or in code of an expression.
 _NUMBERS: Final = frozenset(("bank-card", "mobile", "landline", "passport"))
-_ENOUGH_DIGITS: Final = re.compile(r"[0-9](?:[ -]?[0-9]){10}")
+_ENOUGH_DIGITS: Final = re.compile(r"[0-9](?:[ -]?[0-9]){14}")
 _DOMAIN: Final = re.compile(r"[@＠][A-Za-z0-9-]{1,63}\.[A-Za-z0-9]")
 _MAX_ADDRESS_CHARS: Final = 300
 _QUOTES: Final = "\"'`“”"
@@ -106,7 +106,7 @@ class PersonalData:
     def _stands_alone(self, text: str, start: int, end: int, in_code: bool) -> bool:
         """Say whether a number is neither part of a web address nor, in code, of an expression: there it is quoted."""
         if in_code:
-            return 0 < start and text[start - 1] in _QUOTES and end < len(text) and text[end] in _QUOTES
+            return start > 0 and text[start - 1] in _QUOTES and end < len(text) and text[end] in _QUOTES
         tags = tuple(self.tags.get(name, tag) for name, tag in DEFAULT_TAGS.items())
         return _address_before(tags).search(text, max(0, start - _MAX_ADDRESS_CHARS), start) is None
 
@@ -123,9 +123,9 @@ def mask_personal_data(text: str) -> str:
 
 def _possible_types(text: str) -> set[str]:
     """Return the types that can occur in a text, asked cheaply: most texts hold none of those that are usual."""
-    possible = {"plate", "passport", "ipv4", "landline"}
+    possible = {"mobile", "plate", "passport", "ipv4", "landline"}
     if _ENOUGH_DIGITS.search(text):
-        possible |= {"resident-id", "bank-card", "mobile"}
+        possible |= {"resident-id", "bank-card"}
     if ("@" in text or "＠" in text) and _DOMAIN.search(text):
         possible.add("email")
     return possible

@@ -10,8 +10,8 @@ from corpora.cleaning.hyphens import joined_at_hyphen
 
 _TERMINAL: Final = frozenset("。！？…”’」』】）》：；.!?:;\"')]}>|=")
 _STARTS_ANEW: Final = re.compile(
-    r"[ \t#>|=+•·*-]|[“「『【]|第[一二三四五六七八九十百千零〇\d]{1,6}[章回节條条卷部篇]|[（(]?[一二三四五六七八九十\d]{1,3}[)）、.．:]\s?"
-    r"|\[\d+\]|[①-⑳]|[A-Za-z][.)、]\s|```|~~~|[图表]\s?\d"
+    r"[ \t#>|=+•·*-]|[“「『【]|第[一二三四五六七八九十百千零〇\d]{1,6}[章回节條条卷部篇]"
+    r"|[（(]?[一二三四五六七八九十\d]{1,3}[)）、.．:]\s?|\[\d+\]|[①-⑳]|[A-Za-z][.)、]\s|```|~~~|[图表]\s?\d"
 )
 _KEPT: Final = re.compile(r"[ \t#>|=`~]|[-*+•·] ")
 _WIDE: Final = re.compile("[\u2e80-\u9fff\uff00-\uff60“”‘’…—]")
@@ -20,11 +20,12 @@ _WITH_GAP: Final = re.compile(rf"[{_HAN}] [A-Za-z0-9]|[A-Za-z0-9] [{_HAN}]")
 _WITHOUT_GAP: Final = re.compile(rf"[{_HAN}][A-Za-z0-9]|[A-Za-z0-9][{_HAN}]")
 
 _MIN_BROKEN: Final = 5
-_MIN_COLUMNS, _MAX_COLUMNS = 40, 160
+_MIN_COLUMNS, _MIN_LATIN_COLUMNS, _MAX_COLUMNS = 40, 56, 160
 _HAN_SLACK, _LATIN_SLACK = 6, 14
 _MIN_SHARE_AT_WIDTH: Final = 0.85
 _MIN_SHARE_BROKEN: Final = 0.5
 _MAX_SHARE_WIDER: Final = 0.02
+_MAX_SHARE_CAPITAL: Final = 0.5
 _TOLERANCE: Final = 3
 
 
@@ -32,12 +33,14 @@ def rejoin_lines(text: str) -> str:
     """Return the text with lines joined that were broken at a fixed width, as in scanned books and mails; idempotent.
 
     A text is taken for broken by its lines alone: at least five lines, and half of those that another follows, end
-    without terminal punctuation; 85% of them are within 6 columns (Latin: 14) of one width from 40 to 160; at most
-    2% of all lines are wider. A line near that width and without terminal punctuation is joined with the next,
+    without terminal punctuation; 85% of them are within 6 columns (Latin: 14) of one width from 40 (Latin: 56) to
+    160; at most 2% of all lines are wider; at most half of the lines that go on begin with a capital. A line near that width and without terminal punctuation is joined with the next,
     unless that begins a heading, an item, a quotation or is indented. Verse is narrower, lists are ragged, and
     ordinary paragraphs wider. Programs and fenced code stay.
     """
-    if text.count("\n") <= _MIN_BROKEN:
+    num_single = text.count("\n") - 2 * text.count("\n\n")
+    # What most texts are, paragraphs with blank lines between them or a sentence at each line's end, is seen cheaply.
+    if num_single <= _MIN_BROKEN or text.count("。\n") - text.count("。\n\n") > (1.1 - _MIN_SHARE_BROKEN) * num_single:
         return text
     lines = text.split("\n")
     # Most texts have a line longer than any that was broken; to see that is cheap.
@@ -59,21 +62,23 @@ class _Broken:
     @classmethod
     def measure(cls, lines: list[str]) -> "_Broken | None":
         """Return the width at which the lines were broken, or None if they were not."""
-        followed = [line for line, following in pairwise(lines) if line and following]
-        unfinished = [line for line in followed if line[-1] not in _TERMINAL]
+        followed = [(line, following) for line, following in pairwise(lines) if line and following]
+        unfinished = [pair for pair in followed if pair[0][-1] not in _TERMINAL]
         if len(unfinished) < max(_MIN_BROKEN, _MIN_SHARE_BROKEN * len(followed)):
             return None
-        open_ends = list(map(_columns, unfinished))
-        open_ends.sort()
+        open_ends = sorted(_columns(line) for line, _ in unfinished)
         columns = open_ends[min(len(open_ends) - 1, int(0.97 * len(open_ends)))]
         sample = "".join(lines[:200])
-        slack = _HAN_SLACK if 2 * len(_WIDE.findall(sample)) > len(sample) else _LATIN_SLACK
+        is_chinese = 2 * len(_WIDE.findall(sample)) > len(sample)
+        slack = _HAN_SLACK if is_chinese else _LATIN_SLACK
         num_at_width = sum(columns - slack <= n <= columns + _TOLERANCE for n in open_ends)
         num_wider = sum(_columns(line) > columns + _TOLERANCE for line in lines)
+        num_capital = sum(following[0].isupper() for _, following in unfinished)
         if (
-            not _MIN_COLUMNS <= columns <= _MAX_COLUMNS
+            not (_MIN_COLUMNS if is_chinese else _MIN_LATIN_COLUMNS) <= columns <= _MAX_COLUMNS
             or num_at_width < _MIN_SHARE_AT_WIDTH * len(open_ends)
             or num_wider > _MAX_SHARE_WIDER * len(lines)
+            or num_capital > _MAX_SHARE_CAPITAL * len(unfinished)
         ):
             return None
         return cls(columns, slack)

@@ -12,6 +12,7 @@ _ENTITY: Final = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Z
 _AMPERSANDS: Final = re.compile(r"&(?:(?:amp|AMP|#0*38|#[xX]0*26);)+")
 _BLANKS: Final = frozenset("\xa0\u3000\u2002\u2003\u2009\t\n ")
 _MAX_ROUNDS: Final = 8
+_SPOKEN_OF: Final = re.compile(r"HTML ?(?:entit|实体|实體|實體|转义|轉義)|字符实体|转义字符", re.IGNORECASE)
 _ESCAPES: Final = re.compile(r"(?<![\\A-Za-z0-9_\"'\[(-])(?:\\u[0-9a-fA-F]{4}){2,}(?![\\A-Za-z0-9_\"'\]-])")
 _BLANK_ESCAPES: Final = re.compile(
     r"(?<![\\A-Za-z0-9_\"'\[(|-])(?:\\u3000|\\u00a0|\\xa0|\\u200b|\\ufeff)+(?![\\\]|-])", re.I
@@ -24,14 +25,15 @@ _HAN: Final = re.compile("[\u4e00-\u9fff]")
 def repair(text: str) -> str:
     r"""Return the text with what was left half decoded made whole; idempotent.
 
-    Outside code and formulas: HTML entities, however often they were escaped; ``\u3000`` and other escaped
-    blanks; two and more ``\u4e2d\u6587`` in a row, and single ones where a document has more of them than Han.
+    Outside code and formulas: HTML entities, however often they were escaped, unless the text is about them;
+    ``\u3000`` and other escaped blanks; two and more ``\u4e2d\u6587`` in a row, and single ones where a document has
+    more of them than Han.
     Everywhere: UTF-8 that was read as Latin-1, Windows-1252 or GBK. Expects raw text, before ``normalise``, which
     drops the controls among wrongly read UTF-8.
     """
     text = mend_mojibake(text)
     if "&" in text and _ENTITY.search(text):
-        text = outside_code(text, _unescape_entities)
+        text = text if _SPOKEN_OF.search(text) else outside_code(text, _unescape_entities)
     if "\\u" in text or "\\xa0" in text:
         num_escaped = len(_CHINESE_ESCAPE.findall(text))
         everywhere = num_escaped > len(_HAN.findall(text))

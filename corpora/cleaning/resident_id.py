@@ -5,45 +5,10 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Final
 
-_PROVINCES: Final = frozenset(
-    [
-        "11",
-        "12",
-        "13",
-        "14",
-        "15",
-        "21",
-        "22",
-        "23",
-        "31",
-        "32",
-        "33",
-        "34",
-        "35",
-        "36",
-        "37",
-        "41",
-        "42",
-        "43",
-        "44",
-        "45",
-        "46",
-        "50",
-        "51",
-        "52",
-        "53",
-        "54",
-        "61",
-        "62",
-        "63",
-        "64",
-        "65",
-        "71",
-        "81",
-        "82",
-        "83",
-    ]
+_PROVINCES_LISTED: Final = (
+    "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82 83"
 )
+_PROVINCES: Final = frozenset(_PROVINCES_LISTED.split())
 _NUMBER: Final = re.compile(
     r"[1-8](?<![0-9A-Za-z.].)(?:[0-9]{5}(?P<gap>[ -]?)(?:19|20)[0-9]{6}(?P=gap)[0-9]{3}[0-9Xx]|[0-9]{14})"
     r"(?![0-9A-Za-z])(?!\.[0-9])"

@@ -20,18 +20,16 @@ _BETWEEN_HAN: Final = re.compile(rf"(?<=[{_HAN}{_CLOSING}{_OPENING}]) +(?=[{_HAN
 _GAP: Final = re.compile(rf" (?<=[{_HAN}] )(?=[{_HAN}])")
 _GAP_AT_SIGN: Final = re.compile(rf" (?<=[{_HAN}] )(?=[，。、；：？！])")
 _HEADING: Final = re.compile(
-    r"^(目 +录|前 +言|序 +言|摘 +要|附 +录|后 +记|結 +論|结 +论|引 +言|绪 +论|导 +言|致 +谢|目 +錄|後 +記|附 +錄|引 +论"
-    r"|第 ?[一二三四五六七八九十百零〇]+ +[章节回卷篇编](?= |$)|第 +[一二三四五六七八九十百零〇]+ ?[章节回卷篇编](?= |$))",
+    r"^(?:目 +[录錄]|[前序引导] +言|摘 +要|附 +[录錄]|[后後] +[记記]|[结結] +[论論]|[绪引] +论|致 +谢"
+    r"|第 ?[一二三四五六七八九十百零〇]+ +[章节回卷篇编]|第 +[一二三四五六七八九十百零〇]+[章节回卷篇编])(?= |$)",
     re.MULTILINE,
 )
 _HEADING_HINT: Final = re.compile(r" [录錄言要记記论論谢章节回卷篇编](?= |$)", re.MULTILINE)
-_SERIES: Final = tuple(
-    map(
-        frozenset,
-        ("〇零一二三四五六七八九十百千万", "甲乙丙丁戊己庚辛壬癸", "子丑寅卯辰巳午未申酉戌亥", "东南西北中東上下左右前后後",
-         "日月金木水火土一二三四五六", "春夏秋冬", "赤橙黄绿青蓝紫红白黑", "大中小", "是否有无对错男女√×"),
-    )
-)  # fmt: skip
+_SERIES_LISTED: Final = (
+    "〇零一二三四五六七八九十百千万 甲乙丙丁戊己庚辛壬癸 子丑寅卯辰巳午未申酉戌亥 东南西北中東上下左右前后後 "
+    "日月金木水火土一二三四五六 春夏秋冬 赤橙黄绿青蓝紫红白黑 大中小 是否有无对错男女√×"
+)
+_SERIES: Final = tuple(map(frozenset, _SERIES_LISTED.split()))
 _MIN_SHARE_IN_WORDS: Final = 0.6
 _MIN_GAPS_PER_HAN: Final = 0.25
 _MIN_HAN_IN_LINE: Final = 12

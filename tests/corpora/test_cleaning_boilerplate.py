@@ -1,6 +1,7 @@
 """A page's furniture goes, line by line; sentences that speak of the same stay."""
 
 import pytest
+
 from corpora.cleaning.boilerplate import remove_boilerplate
 
 AROUND = "正文的第一句话说得很清楚。\n{}\n正文的第二句话也是。"

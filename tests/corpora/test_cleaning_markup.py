@@ -1,6 +1,7 @@
 """Markup is reduced to its text; what only looks like markup stays."""
 
 import pytest
+
 from corpora.cleaning.chain import Chain
 from corpora.cleaning.markup import remove_markup
 
@@ -41,6 +42,7 @@ def test_markup_is_reduced_to_its_text(marked: str, text: str):
         "List<String>、vector<int>、Map<String, List<T>> 与 #include <stdio.h>",
         '使用 <div> 标签；`<p>文</p>`；标记 <a href="x"> 与 </a>。',
         "他写道：“<b>”是开头。",
+        "HTML 代码：<p>一</p><p>二</p>",
         "用 <TAB> 键，<Ctrl+C> 中止，<你的名字> 换成自己的，邮箱 <a@b.com>",
         "f[i](x)、见[附录](下文)、a[b](c)、[1](注)、[x](y)",
         "arr = [[1, 2], [3, 4]]，[[ -f x ]]，{{ user.name }}，{{{ .starter }}}",

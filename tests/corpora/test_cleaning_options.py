@@ -1,6 +1,7 @@
 """The cleaners that are off unless asked for: punctuation, scripts, emoji, addresses."""
 
 import pytest
+
 from corpora.cleaning.emoji import remove_emoji
 from corpora.cleaning.punctuation import mend_punctuation
 from corpora.cleaning.script import to_simplified, to_traditional

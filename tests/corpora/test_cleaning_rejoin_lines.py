@@ -3,6 +3,7 @@
 import textwrap
 
 import pytest
+
 from corpora.cleaning.hyphens import joined_at_hyphen
 from corpora.cleaning.rejoin_lines import rejoin_lines
 
@@ -46,9 +47,20 @@ def test_between_han_and_latin_the_text_s_own_habit_decides(habit: str, joint: s
     assert joint in rejoin_lines("\n".join(lines))
 
 
+VERSE = """The boats go out before the break of day,
+And none can tell how long they mean to stay
+Beyond the rock, beyond the furthest light
+That burns for them and burns through all the night
+Until the women, walking to the shore,
+Have counted sails as they have done before
+And count again, and find that there is one
+That has not come, and will not with the sun"""
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        VERSE,
         "\n".join(["床前明月光", "疑是地上霜", "举头望明月", "低头思故乡"] * 4),
         "\n".join(
             ["轻轻的我走了", "正如我轻轻的来", "我轻轻的招手", "作别西天的云彩", "那河畔的金柳", "是夕阳中的新娘"] * 2

@@ -1,9 +1,10 @@
 """What a crawl left half decoded is made whole; what is fine stays."""
 
 import pytest
-from corpora.cleaning.repair import repair
 from hypothesis import given
 from hypothesis import strategies as st
+
+from corpora.cleaning.repair import repair
 
 SENTENCES = ["我们都是好人，你说呢？", "中文编码", "他说：“好的。”……", "今天（星期一）下雨了。"]
 
@@ -59,6 +60,7 @@ def test_mended(broken: str, mended: str):
         "涓涓细流，鏈是链的繁体，银鐨",
         r"正则 [\u4e00-\u9fa5] 与 \\u4e2d 与 '\u4e2d\u6587' 与 C:\users\u1234x",
         "代码 `&lt;b&gt;` 与\n```\n&amp;\n```\n与公式 $a&lt;b$",
+        "HTML 实体 &lt; 表示小于号",
         "\ud800 lone",
     ],
 )

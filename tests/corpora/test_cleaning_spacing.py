@@ -1,9 +1,10 @@
 """Blanks that nobody wrote go; blanks that part words, names and verses stay."""
 
 import pytest
-from corpora.cleaning.spacing import mend_spacing
 from hypothesis import given
 from hypothesis import strategies as st
+
+from corpora.cleaning.spacing import mend_spacing
 
 
 @pytest.mark.parametrize(

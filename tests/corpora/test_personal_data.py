@@ -6,11 +6,11 @@ from collections import Counter
 from datetime import date, timedelta
 
 import pytest
-from corpora.cleaning.personal_data import DEFAULT_TAGS, PersonalData, mask, mask_personal_data
-from corpora.cleaning.resident_id import check_digit, passes_luhn
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpora.cleaning.personal_data import DEFAULT_TAGS, PersonalData, mask, mask_personal_data
+from corpora.cleaning.resident_id import check_digit, passes_luhn
 from hanlm.errors import ConfigError
 from hanlm.text import normalise
 
