@@ -79,7 +79,9 @@ def match(index: EvalIndex, text: str) -> Match | None:
         which, text_ids, positions = table.rows_of(found)
         for text_id in _candidates(index, table.n, text_ids):
             own = text_ids == text_id
-            result = _Found(text_id, table.n, at[np.unique(which[own])], np.unique(positions[own]), 0.0)
+            result = _Found(
+                text_id, table.n, at[np.unique(which[own])], np.unique(positions[own]).astype(np.int64), 0.0
+            )
             result = _judged(index, result, letters, places)
             if result is not None and (best is None or result.rank > best.rank):
                 best = result

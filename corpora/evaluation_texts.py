@@ -1,4 +1,4 @@
-"""The texts of evaluation files: questions, choices and answers of JSON lines, CSV and Parquet, whatever their fields."""
+"""The texts of evaluation files: questions, choices and answers of JSON lines, CSV or Parquet."""
 
 import csv
 import re
@@ -18,7 +18,8 @@ EVALUATION_SUFFIXES: Final = JSON_SUFFIXES + PARQUET_SUFFIXES + TEXT_SUFFIXES + 
 _CHOICE = re.compile(r"[A-Z]|(option|choice|ending|candidate|distractor|sol|选项)s?[_ ]?[0-9A-Za-z]?", re.IGNORECASE)
 # What says where an item comes from, not what it asks.
 _NOT_TEXT = frozenset(
-    ["id", "idx", "index", "uid", "guid", "url", "source", "license", "category", "categories", "subject", "class", "type", "split", "label", "domain", "level"]
+    ("id", "idx", "index", "uid", "guid", "url", "source", "license", "domain", "level", "split")
+    + ("category", "categories", "subject", "class", "type", "label")
 )
 _MAX_FIELD_CHARS = 1 << 24
 

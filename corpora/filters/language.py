@@ -24,7 +24,9 @@ _CHARS_PER_CHUNK = 1 << 20  # bounds the memory of a 100 MB line to about 20 MB
 _CHARS_FOR_ENGLISH = 4_000
 _LATIN_WORD = re.compile(r"[^\W\d_]+")
 # Words of which running English has a third, and which neither its neighbours nor pinyin write often.
-_ENGLISH = frozenset("the of and to is that for with are this as by it from have not which you was be or an at".split())
+_ENGLISH = frozenset(
+    re.split(" ", "the of and to is that for with are this as by it from have not which you was be or an at")
+)
 _MIN_ENGLISH = 0.1
 
 # A word takes about so many characters of each script: documents in two languages belong to the one with more words.
@@ -172,8 +174,9 @@ class Language:
     """A document whose language is less sure than this is kept."""
 
     def __post_init__(self) -> None:
-        if not self.languages or (unknown := set(self.languages) - set(CHINESE_TAGS)):
-            wrong = sorted(unknown)[0] if self.languages else "none"
+        unknown = sorted(set(self.languages) - set(CHINESE_TAGS))
+        if unknown or not self.languages:
+            wrong = unknown[0] if unknown else "none"
             raise ConfigError(f"expected languages among {', '.join(CHINESE_TAGS)}, got {wrong}; name one of these.")
         if not 0 <= self.min_confidence <= 1:
             raise ConfigError(f"expected min_confidence between 0 and 1, got {self.min_confidence}.")

@@ -40,7 +40,7 @@ class Lingua:
         declared = base_language(facts.lang)
         if declared not in self.languages:
             return None
-        votes = {language: 0 for language in self.languages}
+        votes = dict.fromkeys(self.languages, 0)
         for sample in spread_samples(facts.text, self.num_chars):
             if (language := detect_language(sample, self.languages)) is not None:
                 votes[language] += len(sample)
@@ -67,7 +67,9 @@ def _detector(languages: tuple[str, ...]) -> Any:
         )
     import lingua
 
-    names = {code: getattr(lingua.IsoCode639_1, code.upper(), None) for code in languages}
+    codes: Any = lingua.IsoCode639_1
+
+    names = {code: getattr(codes, code.upper(), None) for code in languages}
     if unknown := [code for code, value in names.items() if value is None]:
         raise ConfigError(f"expected ISO 639-1 codes that lingua knows, got {unknown[0]!r}; write en, fr, de or such.")
     return lingua.LanguageDetectorBuilder.from_iso_codes_639_1(*names.values()).build()
