@@ -18,8 +18,10 @@ EVALUATION_SUFFIXES: Final = JSON_SUFFIXES + PARQUET_SUFFIXES + TEXT_SUFFIXES + 
 _CHOICE = re.compile(r"[A-Z]|(option|choice|ending|candidate|distractor|sol|选项)s?[_ ]?[0-9A-Za-z]?", re.IGNORECASE)
 # What says where an item comes from, not what it asks.
 _NOT_TEXT = frozenset(
-    ("id", "idx", "index", "uid", "guid", "url", "source", "license", "domain", "level", "split")
-    + ("category", "categories", "subject", "class", "type", "label")
+    (
+        *("id", "idx", "index", "uid", "guid", "url", "source", "license", "domain", "level", "split"),
+        *("category", "categories", "subject", "class", "type", "label"),
+    )
 )
 _MAX_FIELD_CHARS = 1 << 24
 

@@ -12,13 +12,14 @@ from corpora.facts import Facts
 from hanlm.errors import ConfigError
 from hanlm.text import HAN_RANGES
 
-_OTHER, _BAD, _COMMON_HAN, _RARE_HAN, _DISGUISED_HAN, _LEAD, _TAIL = range(7)
-_NUM_CLASSES = 7
+_OTHER, _BAD, _COMMON_HAN, _UNCOMMON_HAN, _RARE_HAN, _DISGUISED_HAN, _LEAD, _TAIL = range(8)
+_NUM_CLASSES = 8
 _MAX_CODE_POINT = 0x110000
 _CHARS_PER_CHUNK = 1 << 20
 _PRIVATE = ((0xE000, 0xF8FF), (0xF0000, 0xFFFFD), (0x100000, 0x10FFFD))
 # What replacement characters become when read as GBK, what MSVC fills memory with, UTF-8 marks read as Latin-1.
 _KNOWN: Final = ("锟斤拷", "烫烫烫烫", "屯屯屯屯", "ï»¿", "ï¿½")
+_END_OF_SPACES, _GB2312_SECOND, _BIG5_SECOND = b"\xa0", b"\xd8\xa1", b"\xc9\x40"
 # Letters without a break: no word of any language, nor a path, an address, or a name in a program, is so long.
 _RUN = re.compile(r"[A-Za-z0-9+]{50,}={0,2}")
 
@@ -38,6 +39,8 @@ class Garbled:
     """Largest share of pairs such as Ã© and ä¸: UTF-8 that was read as Latin-1 or Windows-1252."""
     max_rare_han_share: float = 0.1
     """Largest share of Han that neither GB 2312 nor Big5 has."""
+    max_uncommon_han_share: float = 0.3
+    """Largest share of Han that both, where they have it, list among the less frequent."""
     max_disguised_han_share: float = 0.25
     """Largest share of the Han that the first bytes of UTF-8 make when read as GBK (涓 鏄 鐨)."""
     max_salad_share: float = 0.3
@@ -53,12 +56,13 @@ class Garbled:
         if sum(map(text.count, _KNOWN)) > self.max_known:
             return "garbled"
         counts, num_pairs = _class_counts(text)
-        num_han = max(1, int(counts[[_COMMON_HAN, _RARE_HAN, _DISGUISED_HAN]].sum()))
+        num_han = max(1, int(counts[_COMMON_HAN : _DISGUISED_HAN + 1].sum()))
         if (
             counts[_BAD] > self.max_bad_share * num_visible
             or num_pairs > self.max_latin1_share * num_visible
             # A few odd characters in a short text, as in names, are no evidence.
             or counts[_RARE_HAN] > max(5, self.max_rare_han_share * num_han)
+            or counts[_UNCOMMON_HAN] + counts[_RARE_HAN] > max(8, self.max_uncommon_han_share * num_han)
             or counts[_DISGUISED_HAN] > max(4, self.max_disguised_han_share * num_han)
         ):
             return "garbled"
@@ -91,9 +95,7 @@ def _table() -> npt.NDArray[np.uint8]:
     for first, last in HAN_RANGES:
         table[first : last + 1] = _RARE_HAN
     for point in (0x3005, 0x3007, *range(0x4E00, 0xA000)):
-        # JIS X 0208 adds the forms of Japan and a few that prints of Chinese classics use.
-        if any(_has(chr(point), encoding) for encoding in ("gb2312", "big5", "shift_jis")):
-            table[point] = _COMMON_HAN
+        table[point] = _frequency_class(chr(point))
     for char in _gbk_of_utf8_leads():
         table[ord(char)] = _DISGUISED_HAN
     table[0xC2:0xF5] = _LEAD
@@ -110,9 +112,17 @@ def _gbk_of_utf8_leads() -> set[str]:
     return {char for pair in pairs if len(char := pair.decode("gbk", "ignore")) == 1}
 
 
-def _has(char: str, encoding: str) -> bool:
-    try:
-        char.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+def _frequency_class(char: str) -> int:
+    """Tell by the old encodings: both list the frequent characters first and the others after them."""
+    if (
+        _END_OF_SPACES < _encoded(char, "gb2312") < _GB2312_SECOND
+        or _END_OF_SPACES < _encoded(char, "big5") < _BIG5_SECOND
+    ):
+        return _COMMON_HAN
+    # JIS X 0208 adds the forms of Japan and a few that prints of Chinese classics use.
+    return _UNCOMMON_HAN if any(_encoded(char, encoding) for encoding in ("gb2312", "big5", "shift_jis")) else _RARE_HAN
+
+
+def _encoded(char: str, encoding: str) -> bytes:
+    """Return the bytes of a character, or none where the encoding lacks it."""
+    return char.encode(encoding, "ignore")

@@ -25,7 +25,11 @@ _CHARS_FOR_ENGLISH = 4_000
 _LATIN_WORD = re.compile(r"[^\W\d_]+")
 # Words of which running English has a third, and which neither its neighbours nor pinyin write often.
 _ENGLISH = frozenset(
-    re.split(" ", "the of and to is that for with are this as by it from have not which you was be or an at")
+    re.split(
+        " ",
+        "the of and to is that for with are this as by it from have not which you was be or an at he she they we has "
+        "had were but can will",
+    )
 )
 _MIN_ENGLISH = 0.1
 
@@ -148,7 +152,7 @@ def _latin_language(text: str) -> Lang:
     ]
     found = sum(word in _ENGLISH for word in words)
     # A title or a line of code has none of them: it passes for English unless it has letters that English lacks.
-    short = len(words) < 10 and not found and all(word.isascii() for word in words)
+    short = len(words) < 12 and not found and all(word.isascii() for word in words)
     return "en" if short or found >= _MIN_ENGLISH * len(words) else "other"
 
 

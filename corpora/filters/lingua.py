@@ -69,7 +69,7 @@ def _detector(languages: tuple[str, ...]) -> Any:
 
     codes: Any = lingua.IsoCode639_1
 
-    names = {code: getattr(codes, code.upper(), None) for code in languages}
-    if unknown := [code for code, value in names.items() if value is None]:
+    if unknown := [code for code in languages if not hasattr(codes, code.upper())]:
         raise ConfigError(f"expected ISO 639-1 codes that lingua knows, got {unknown[0]!r}; write en, fr, de or such.")
-    return lingua.LanguageDetectorBuilder.from_iso_codes_639_1(*names.values()).build()
+    chosen = [getattr(codes, code.upper()) for code in languages]
+    return lingua.LanguageDetectorBuilder.from_iso_codes_639_1(*chosen).build()

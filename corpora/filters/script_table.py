@@ -36,6 +36,8 @@ NOT_IN_JIS: Final = 3
 _MAX_CODE_POINT = 0x110000
 # Characters made in Japan; opencc lists none, since they are variants of nothing.
 _MADE_IN_JAPAN = "込働畑枠峠辻栃匂喰噺雫笹"
+# Cantonese in Traditional writes it in its own sense.
+_NOT_SIMPLIFIED_ALONE = "吓"
 _KANA = ((0x3041, 0x3096), (0x30A1, 0x30FA), (0x31F0, 0x31FF), (0xFF66, 0xFF6F), (0xFF71, 0xFF9D))
 _HANGUL = ((0x1100, 0x11FF), (0x3131, 0x318E), (0xA960, 0xA97C), (0xAC00, 0xD7A3), (0xD7B0, 0xD7FB))
 _BOPOMOFO = ((0x3105, 0x312F), (0x31A0, 0x31BF))
@@ -80,7 +82,9 @@ def _han_code(char: str, to_simplified: str, to_traditional: str, from_japanese:
     if in_jis and not in_gb and not in_big5 and (from_japanese != char or char in _MADE_IN_JAPAN):
         return HAN_JAPANESE
     side = COMMON
-    if in_gb and not in_big5 and to_traditional != char and to_simplified == char:
+    if char in _NOT_SIMPLIFIED_ALONE:
+        pass
+    elif in_gb and not in_big5 and to_traditional != char and to_simplified == char:
         side = SIMPLIFIED
     elif in_big5 and not in_gb and to_simplified != char:
         side = TRADITIONAL
