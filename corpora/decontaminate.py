@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from corpora.eval_index import EvalIndex, TextKind
+from corpora.evaluation.index import EvalIndex, TextKind
 from corpora.facts import Facts
 from corpora.folding import Codes, folded_letters, to_text
 from corpora.ngrams import Places, anchor_hashes, find_sorted, num_covered_letters

@@ -130,7 +130,7 @@ class NoSentence:
 
 
 def _is_verse(lines: list[str]) -> bool:
-    """Say whether lines look like a poem: many of few characters, without figures, most as long as the one before, or nearly."""
+    """Say whether lines look like a poem: short, without figures, most as long as the one before, or nearly."""
     if len(lines) < 4 or max(map(len, lines)) > 30 or sum(map(str.isascii, "".join(lines))) > len(lines) // 4:
         return False
     alike = sum(abs(len(a) - len(b)) <= 2 for a, b in pairwise(lines))

@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,28 +18,11 @@ from corpora.filters.term_index import TermIndex
 from corpora.filters.word_list import WordList, read_terms
 from hanlm.errors import ConfigError, InputError
 
+PAGES: dict[str, dict[str, str]] = yaml.safe_load(
+    (Path(__file__).parent.parent / "support/page_samples.yaml").read_text(encoding="utf-8")
+)
+GOOD, SPAM, MENUS = PAGES["good"], PAGES["spam"], PAGES["menus"]
 WEB = [name for name, (_, _, presets) in CHINESE_RULES.items() if "web" in presets]
-
-GOOD = {
-    "law on gambling": "为依法惩治赌博犯罪活动，根据刑法的有关规定，现就办理赌博刑事案件具体应用法律的若干问题解释如下：以营利为目的，"
-    "在计算机网络上建立赌博网站，或者为赌博网站担任代理，接受投注的，属于开设赌场。",
-    "news on gambling": "警方近日破获一起特大跨境网络赌博案。经查，该团伙开设名为某某娱乐城的博彩网站，内设百家乐、老虎机、时时彩等玩法，"
-    "通过发展代理、注册送彩金等手段吸引参赌人员，涉案投注金额达二十亿元。目前三十名犯罪嫌疑人已被依法采取刑事强制措施。",
-    "news on invoices": "记者调查发现，网上代开发票的广告随处可见，对方声称开票保真、验真后付款，税点优惠。税务部门提醒，代开发票属于违法行为，"
-    "虚开增值税专用发票情节严重的，将被追究刑事责任。",
-    "small shop": "欢迎光临我们的茶叶店。今年的新茶已经上市，产自武夷山，口感醇厚。购买两斤以上包邮，价格优惠，如需订购请拨打热线 0599-1234567。",
-    "recipe": "# 西红柿炒鸡蛋\n\n## 原料\n- 西红柿\n- 鸡蛋\n- 食用油\n- 盐\n- 糖\n- 葱花\n\n## 计算\n- 西红柿 2 个\n- 鸡蛋 3 个\n\n"
-    "## 操作\n- 西红柿切块，鸡蛋打散。\n- 热锅下油，先炒鸡蛋，再放西红柿，加盐出锅。",
-    "modern poem": "风起的时候\n我站在山岗上\n看见远方的灯火\n一盏一盏亮起来\n像是谁的眼睛\n望着我回家的路\n夜很深了\n星星落在河里\n"
-    "没有人说话\n只有水在流着\n流过我的村庄\n流过我的童年\n流向看不见的海",
-    "classical poem": "春眠不觉晓\n处处闻啼鸟\n夜来风雨声\n花落知多少",
-    "chronicle": "1949年10月1日，中华人民共和国成立。\n1950年6月，土地改革法公布。\n1953年，第一个五年计划开始。\n1956年，三大改造完成。\n"
-    "1957年，武汉长江大桥通车。\n1964年10月，第一颗原子弹爆炸成功。\n1970年4月，第一颗人造卫星发射成功。\n1978年12月，改革开放开始。",
-    "rare characters": "《康熙字典》收录了许多生僻字，如𠀀、𪚥、䨻、㐂等，这些字在日常生活中很少用到，但是学者们仍然在研究它们的来源和演变。",
-    "traditional": "今天天氣很好，我們一起去公園散步吧，那裡有很多花。",
-    "a long address": "下载地址：https://example.com/a/b/c-d-e?token=abcdef0123456789abcdef0123456789abcdef0123456789abcdef，请在浏览器里打开它。下载完成以后先核对校验码，再按照说明一步一步安装；"
-    "如果在安装的时候遇到问题，可以先看一看常见问题的解答，多数情况下都能找到办法，实在不行再来论坛里提问，大家都很乐意帮忙。",
-}
 
 SENTENCE = "今天天气很好，我们一起去公园散步吧，那里有很多花。"
 
@@ -47,17 +31,6 @@ SENTENCE = "今天天气很好，我们一起去公园散步吧，那里有很�
 def test_good_pages_survive_every_filter_of_the_web_preset(name: str):
     facts = Facts(GOOD[name])
     assert {rule: CHINESE_RULES[rule][0]()(facts) for rule in WEB} == dict.fromkeys(WEB)
-
-
-SPAM = {
-    "gambling": "澳门威尼斯人官网为您提供真人百家乐、时时彩平台、老虎机等电子游艺，注册送彩金88元，首存送彩金，代理返水高达1.2%，客服微信：abc8888。",
-    "invoices": "本公司代开发票，代开增值税发票，税点优惠，验真后付款，开票保真，量大从优，咨询电话：13800138000，欢迎来电。",
-    "loans": "黑户可贷，无视征信，当天放款，秒批秒下款，信用卡套现，花呗套现，急用钱加VX：dk10086，凭身份证贷款。",
-    "marketing": "厂家直销一手货源，高仿手表，精仿名表，全国包邮，支持货到付款，假一赔十，诚招代理，招代理加微信：biao6688，立即抢购！",
-    "ranking": "专业网站优化、关键词排名优化、百度快照排名，站群系统，蜘蛛池，外链代发，软文代发，友链交换，价格优惠，QQ：12345678。",
-    "traditional": "澳門威尼斯人官網，真人百家樂、時時彩平台、註冊送彩金，首存送彩金，信譽平台，開獎直播，加微信：abc12345。",
-    "masked contact": "代開發票，開票保真，可驗真後付款，稅點優惠，咨詢電話：<PHONE>，加微信：<ACCOUNT>，量大從優，歡迎來電。",
-}
 
 
 @pytest.mark.parametrize("name", sorted(SPAM))
@@ -108,16 +81,6 @@ def test_a_long_document_is_judged_block_by_block():
     varied = "".join(chr(0x4E00 + (number * 7919) % 5000) for number in range(60_000))
     assert RepeatedLines()(Facts(varied)) is None
     assert compression("短") is None
-
-
-MENUS = {
-    "navigation": "首页\n公司简介\n产品中心\n新闻动态\n联系我们\n在线留言\n友情链接\n版权所有 某某公司\n网站地图\n加入收藏",
-    "titles with dates": "\n".join(
-        f"关于举办第{number}届职业技能大赛的通知 2020-0{number}-1{number}" for number in range(1, 9)
-    ),
-    "dates with titles": "\n".join(f"[2021-03-{day:02}] 市教育局召开工作会议" for day in range(1, 20)),
-    "broken titles": "首页 | 登录 | 注册\n" + "\n".join(f"热门小说第{number}部最新章节..." for number in range(10)),
-}
 
 
 @pytest.mark.parametrize("name", sorted(MENUS))

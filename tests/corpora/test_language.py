@@ -128,7 +128,7 @@ def test_the_rule_keeps_only_the_scripts_that_are_named():
 
 
 def test_an_unknown_language_is_refused_with_those_that_are_known():
-    with pytest.raises(ConfigError, match="zh-Hans.*got klingon"):
+    with pytest.raises(ConfigError, match=r"zh-Hans.*got klingon"):
         Language(languages=("klingon",))
     with pytest.raises(ConfigError):
         Language(languages=())
@@ -167,7 +167,7 @@ def test_lingua_refuses_a_language_that_it_does_not_know():
 def test_a_missing_lingua_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch):
     from corpora.filters import lingua
 
-    monkeypatch.setattr(lingua, "find_spec", lambda name: None)
+    monkeypatch.setattr(lingua, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"pip install 'hanlm\[lingua\]'"):
         Lingua(languages=("en", "fr", "it"))(Facts("Some words that are English", "en"))
 
