@@ -61,7 +61,8 @@ class Spam:
             kind, weight = weights[number]
             by_kind[kind] += weight * min(count, _MAX_COUNT)
             num_distinct += weight > 0
-        num_contacts = min(_MAX_CONTACTS, sum(1 for _ in _CONTACT.finditer(text)))
+        # Contacts alone are no spam, and looking for them costs as much as looking for all the terms.
+        num_contacts = min(_MAX_CONTACTS, sum(1 for _ in _CONTACT.finditer(text))) if num_distinct else 0
         by_kind["contacts"] += _CONTACT_WEIGHT * num_contacts
         return sum(by_kind.values()), num_distinct + (num_contacts > 0), by_kind
 
