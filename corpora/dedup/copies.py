@@ -66,7 +66,7 @@ class FindNearCopies(DedupStep):
     """Pairs the documents with an equal band; runs as ``bands`` tasks or a multiple of that.
 
     It finds the pairs that ``MinhashDedupBuckets`` finds in the same files, but sorts arrays where that merges
-    records through a heap in Python, which costs fifty times as much.
+    records through a heap in Python, which costs seventeen times as much.
     """
 
     name = "dedup: near copies"

@@ -75,6 +75,8 @@ def num_index_tasks(config: DedupConfig) -> int:
 
 def seal_index(out: Path, config: DedupConfig) -> None:
     """List the files that ``WriteIndex`` wrote, with their hashes."""
+    for left in out.glob(".*.new"):  # of a task that was killed
+        left.unlink()
     files = {
         path.name: {"num_bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in sorted(out.glob("*-*.npy"))
     }

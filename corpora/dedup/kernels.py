@@ -9,7 +9,7 @@
 
 import numpy as np
 
-from corpora.dedup.jit import compiled
+from hanlm.jit import entry_jit, inner_jit
 
 MERSENNE_61 = np.uint64((1 << 61) - 1)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -20,7 +20,7 @@ _LARGEST = np.uint64(2**64 - 1)
 _NEWLINE = 10
 
 
-@compiled
+@inner_jit
 def mix(x):
     """Return a well-spread hash of a 64-bit number: the finaliser of splitmix64 (Steele et al. 2014)."""
     x = np.uint64(x) + _GOLDEN
@@ -29,7 +29,19 @@ def mix(x):
     return x ^ (x >> _31)
 
 
-@compiled
+@inner_jit
+def _ngrams(units, num_units, ngram, shingles):
+    count = max(0, num_units - ngram + 1)
+    for first in range(count):
+        value = np.uint64(0)
+        for at in range(first, first + ngram):
+            value = (value ^ np.uint64(units[at])) * _GOLDEN
+            value ^= value >> _31
+        shingles[first] = mix(value)
+    return count
+
+
+@entry_jit
 def char_shingles(points, folded, ngram, letters, shingles):
     """Hash every run of ``ngram`` letters; return how many there are."""
     num_letters = 0
@@ -41,7 +53,7 @@ def char_shingles(points, folded, ngram, letters, shingles):
     return _ngrams(letters, num_letters, ngram, shingles)
 
 
-@compiled
+@entry_jit
 def word_shingles(points, word_lengths, folded, ngram, words, shingles):
     """Hash every run of ``ngram`` words; words without letters are passed over. Return how many runs there are."""
     num_words = start = 0
@@ -58,19 +70,7 @@ def word_shingles(points, word_lengths, folded, ngram, words, shingles):
     return _ngrams(words, num_words, ngram, shingles)
 
 
-@compiled
-def _ngrams(units, num_units, ngram, shingles):
-    count = max(0, num_units - ngram + 1)
-    for first in range(count):
-        value = np.uint64(0)
-        for at in range(first, first + ngram):
-            value = (value ^ np.uint64(units[at])) * _GOLDEN
-            value ^= value >> _31
-        shingles[first] = mix(value)
-    return count
-
-
-@compiled
+@entry_jit
 def minhash(shingles, a, b, minima):
     """Fill ``minima`` with the least ``(shingle * a + b) mod 2**64 mod (2**61 - 1)``, for each pair of a and b.
 
@@ -95,7 +95,7 @@ def minhash(shingles, a, b, minima):
             minima[j] = min(minima[j], x0, x1, x2, x3)
 
 
-@compiled
+@entry_jit
 def line_hashes(points, folded, min_letters, hashes, starts, lengths):
     """Hash the letters of each line that has ``min_letters``; return how many such lines there are."""
     count = num_letters = start = 0
@@ -114,7 +114,7 @@ def line_hashes(points, folded, min_letters, hashes, starts, lengths):
     return count
 
 
-@compiled
+@entry_jit
 def winnow(points, window, width, hashes, chosen):
     """Hash each window of characters and choose at least one of every ``width`` windows in a row.
 
@@ -162,7 +162,7 @@ def winnow(points, window, width, hashes, chosen):
     return count
 
 
-@compiled
+@entry_jit
 def unite(root, left, right):
     """Join the sets of ``left[i]`` and ``right[i]``: a disjoint-set forest whose root is the least member."""
     for i in range(len(left)):
@@ -179,7 +179,7 @@ def unite(root, left, right):
             root[x] = y
 
 
-@compiled
+@entry_jit
 def flatten(root):
     """Point every member at the least of its set; parents are smaller than children, so one pass does."""
     for i in range(len(root)):

@@ -13,7 +13,7 @@ from corpora.dedup.records import NO_TASK, Records, open_array, task_file
 from hanlm.errors import ArtifactError
 from hanlm.text import normalise
 
-_SENTENCE_END = re.compile(r"[。！？!?…；]+[”’」』）)\"]*|\.(?=\s)|\n")
+_SENTENCE_END = re.compile(r"[。！？!?]+[”’」』）)\"]*|\.(?=\s)|\n")
 
 
 class Removals:

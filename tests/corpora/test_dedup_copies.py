@@ -151,11 +151,33 @@ def test_the_executor_with_two_processes_writes_the_same_bytes(tmp_path: Path) -
     sign(tasks, config, tmp_path / "two")
     for stage in dedup_stages(tmp_path / "two", len(tasks), config, 0):
         logs = str(tmp_path / "logs" / stage.name)
-        LocalPipelineExecutor(list(stage.pipeline), tasks=stage.num_tasks, workers=2, logging_dir=logs).run()
+        LocalPipelineExecutor(stage.pipeline, tasks=stage.num_tasks, workers=2, logging_dir=logs).run()
     for name in ("removed", "cuts", "taken"):
         files = sorted((tmp_path / "one" / name).glob("*.npy"))
         assert len(files) == len(tasks)
         assert all(file.read_bytes() == (tmp_path / "two" / name / file.name).read_bytes() for file in files)
+
+
+def test_what_killed_tasks_left_behind_changes_nothing(tmp_path: Path) -> None:
+    tasks = split(mixed_texts(10), [30])
+    config = DedupConfig(lines=True, substrings=True)
+    expected = kept(tasks, dedup(tasks, config, tmp_path / "undisturbed"))
+    for kind in ("exact", "lines", "near/bucket_003", "found/exact", "found/near", "removed", "cuts", "taken"):
+        (tmp_path / "killed" / kind).mkdir(parents=True)
+        for name in (".00000.npy.new", ".00000.minhash.sig.new", ".00007.npy.new"):
+            (tmp_path / "killed" / kind / name).write_bytes(b"half")
+    assert kept(tasks, dedup(tasks, config, tmp_path / "killed")) == expected
+
+
+def test_words_find_what_differs_in_a_few_words_and_leave_the_rest(tmp_path: Path) -> None:
+    draw = random.Random(12)
+    pool = "今天我们公园天气老师学生图书报纸火车城市农村生活水平提高经济发展历史文化音乐电影"
+    words = [pool[at : at + 2] for at in range(0, len(pool), 2)]
+    text = "".join(draw.choice(words) for _ in range(300))
+    other = "".join(draw.choice(words) for _ in range(300))
+    texts = [text, text + "。", "新闻：" + text[:-2] + "！", other]
+    removals = dedup([texts], DedupConfig(shingles="words"), tmp_path)[0]
+    assert [removals.reason(n) for n in range(4)] == [None, "near_duplicate", "near_duplicate", None]
 
 
 def test_a_task_without_documents_is_a_task_like_others(tmp_path: Path) -> None:
