@@ -14,9 +14,9 @@ import numpy.typing as npt
 from corpora.dedup import kernels
 from corpora.dedup.config import DedupConfig
 from corpora.dedup.letters import code_points, folded_letters
-from corpora.dedup.records import GrowingArray, hidden
+from corpora.dedup.records import GrowingArray, Records, scratch_folder
+from corpora.dedup.sorting import RunMerger
 from corpora.facts import Facts
-from hanlm.files import fsync
 
 type Hashes = npt.NDArray[np.uint64]
 
@@ -69,31 +69,52 @@ class MinhashWriter:
     """Signatures of one task, written on ``close`` as a sorted file for each band.
 
     Documents that are too short for a shingle have none: they are compared exactly or not at all.
+
+    Args:
+        folder: The dedup folder.
+        task: Number of the task.
+        config: Shingles, bands and rows.
+        max_rows: Documents whose signatures are held in memory.
     """
 
-    def __init__(self, folder: Path, task: int, config: DedupConfig) -> None:
-        self._folder, self._task, self._config = folder, task, config
-        self._documents = GrowingArray(np.uint32)
-        self._minima = GrowingArray(np.uint64, (config.bands * config.rows,))
+    def __init__(self, folder: Path, task: int, config: DedupConfig, max_rows: int = 1 << 15) -> None:
+        self._config, self._max_rows = config, max_rows
+        scratch = scratch_folder(folder, task)
+        self._bands = [
+            RunMerger(band_file(folder, band, task), scratch / f"near-{band:03d}", "first", _order, has_header=False)
+            for band in range(config.bands)
+        ]
+        self._begin()
 
     def add(self, document: int, facts: Facts) -> None:
         """Sign one document."""
         shingles = shingle_hashes(facts, self._config)
-        if len(shingles):
-            signature(shingles, self._config, self._minima.room(1)[0])
-            self._documents.room(1)[0] = document
+        if not len(shingles):
+            return
+        if len(self._documents.rows()) == self._max_rows:
+            for band, merger in enumerate(self._bands):
+                merger.put_aside(self._records(band))
+            self._begin()
+        signature(shingles, self._config, self._minima.room(1)[0])
+        self._documents.room(1)[0] = document
 
     def close(self) -> None:
         """Write the files."""
-        rows, documents = self._config.rows, self._documents.rows()
-        for band in range(self._config.bands):
-            hashes = self._minima.rows()[:, band * rows : (band + 1) * rows]
-            order = np.lexsort((documents, *(hashes[:, row] for row in reversed(range(rows)))))
-            records = np.empty(len(order), dtype=band_dtype(rows))
-            records["first"], records["others"] = hashes[order, 0], hashes[order, 1:]
-            records["document"] = documents[order]
-            path = band_file(self._folder, band, self._task)
-            new = hidden(path)
-            new.write_bytes(records.tobytes())
-            fsync(new)
-            new.replace(path)
+        for band, merger in enumerate(self._bands):
+            merger.close(self._records(band))
+
+    def _begin(self) -> None:
+        self._documents = GrowingArray(np.uint32)
+        self._minima = GrowingArray(np.uint64, (self._config.bands * self._config.rows,))
+
+    def _records(self, band: int) -> Records:
+        rows = self._config.rows
+        hashes = self._minima.rows()[:, band * rows : (band + 1) * rows]
+        records = np.empty(len(hashes), dtype=band_dtype(rows))
+        records["first"], records["others"], records["document"] = hashes[:, 0], hashes[:, 1:], self._documents.rows()
+        return records
+
+
+def _order(records: Records) -> npt.NDArray[np.int64]:
+    """Return datatrove's order: by all hashes, then by document."""
+    return np.lexsort((records["document"], *reversed(records["others"].T), records["first"]))

@@ -50,6 +50,11 @@ def task_file(folder: Path, kind: str, task: int) -> Path:
     return folder / kind / f"{task:05d}.npy"
 
 
+def scratch_folder(folder: Path, task: int) -> Path:
+    """Return where a task may put things aside until it is done."""
+    return folder / "scratch" / f"{task:05d}"
+
+
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Write an array so that it is seen whole or not at all."""
     new = hidden(path)

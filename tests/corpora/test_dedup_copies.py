@@ -158,6 +158,7 @@ def test_the_executor_with_two_processes_writes_the_same_bytes(tmp_path: Path) -
         assert all(file.read_bytes() == (tmp_path / "two" / name / file.name).read_bytes() for file in files)
 
 
+@pytest.mark.fault(12)
 def test_what_killed_tasks_left_behind_changes_nothing(tmp_path: Path) -> None:
     tasks = split(mixed_texts(10), [30])
     config = DedupConfig(lines=True, substrings=True)

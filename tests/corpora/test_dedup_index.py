@@ -80,6 +80,7 @@ def test_an_index_of_ranges_is_read_as_one(tmp_path: Path) -> None:
     assert len(kept([near], dedup([near], CONFIG, tmp_path / "b", runs=runs))) <= 2
 
 
+@pytest.mark.fault(6)
 def test_a_damaged_index_is_refused_by_the_name_of_its_file(tmp_path: Path) -> None:
     index = tmp_path / "index"
     run(index, "a", texts_of(9, 3), tmp_path / "a")

@@ -12,6 +12,7 @@ from corpora.dedup.config import DedupConfig
 from corpora.dedup.copies import FindNearCopies
 from corpora.dedup.minhash import band_file, permutations, shingle_hashes, signature
 from corpora.dedup.records import open_array, task_file
+from corpora.dedup.signatures import SignatureWriter
 from corpora.facts import Facts
 from hanlm.errors import ArtifactError, ConfigError
 
@@ -119,6 +120,27 @@ def test_signature_files_are_the_same_bytes_on_every_run(tmp_path: Path) -> None
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert len(files) == 3 + 14
     assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)
+
+
+@pytest.mark.parametrize("max_rows", [1, 64, 700])
+def test_what_does_not_fit_in_memory_is_sorted_on_the_disk_into_the_same_bytes(tmp_path: Path, max_rows: int) -> None:
+    draw = random.Random(8)
+    texts = [chinese(draw, draw.randrange(5, 400)) + "\n这一行在每一篇文章里都有。" for _ in range(100)]
+    texts += texts[:30]
+    config = DedupConfig(lines=True, substrings=True)
+    sign([texts], config, tmp_path / "at once")
+    for _ in range(2):  # the second time over what a killed try left behind
+        writer = SignatureWriter(tmp_path / "by runs", 0, config, max_rows)
+        for text in texts:
+            writer.add(Facts(text))
+    assert any((tmp_path / "by runs/scratch").rglob("*.npy"))
+    writer.close()
+    files = sorted(path.relative_to(tmp_path / "at once") for path in (tmp_path / "at once").rglob("*.*"))
+    assert len(files) == 3 + 14
+    assert files == sorted(path.relative_to(tmp_path / "by runs") for path in (tmp_path / "by runs").rglob("*.*"))
+    assert all(
+        (tmp_path / "at once" / file).read_bytes() == (tmp_path / "by runs" / file).read_bytes() for file in files
+    )
 
 
 def test_a_cut_signature_file_is_refused_by_name(tmp_path: Path) -> None:
