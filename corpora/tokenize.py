@@ -27,7 +27,7 @@ class TokenizeConfig:
     """Library that encodes: `auto` takes sentencepiece, twice as fast, where it agrees with `fast`
     (tokenizers)."""
     workers: int | None = None
-    """Threads that encode; all processors by default. The result does not depend on it."""
+    """Processes that encode; as many as processors by default. The result does not depend on it."""
     overwrite: bool = False
     """Replace finished tokens."""
 
@@ -58,11 +58,12 @@ def tokenize(config: TokenizeConfig) -> Path:
     Raises:
         InputError: If there is no tokenizer, it has no eos, or the corpora hold no document.
         ArtifactError: If a corpus is damaged, or ``out`` must not be replaced.
-        Interrupted: On SIGINT or SIGTERM; nothing is published.
+        HanLMError: If a process that encodes died.
+        Interrupted: On SIGINT or SIGTERM; nothing is published, finished parts are kept.
     """
     plan(config)
-    from corpora.encoding import Encoder
-    from corpora.token_files import write_tokens
+    from corpora.tokens.encoding import Encoder
+    from corpora.tokens.write import write_tokens
     from hanlm.tokenizing import tokenizer_hash
 
     corpora = [open_artifact(path, "corpus") for path in config.corpus]
@@ -78,8 +79,8 @@ def tokenize(config: TokenizeConfig) -> Path:
         tokenizer_hash=tokenizer_hash(config.tokenizer),
         overwrite=config.overwrite,
     ) as draft:
-        encoder = Encoder(config.tokenizer, engine=config.engine, num_threads=config.workers)
-        keys = write_tokens(corpora, encoder, draft.folder)
+        encoder = Encoder(config.tokenizer, engine=config.engine)
+        keys = write_tokens(corpora, encoder, config.tokenizer, draft, workers=config.workers)
         draft.record(**keys, engine=encoder.engine, licenses=dict(sorted(licenses.items())))
     for each in keys["datasets"]:
         say(

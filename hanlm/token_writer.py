@@ -1,7 +1,7 @@
 """Writing token files: Megatron's ``.bin`` and ``.idx`` through megatron-core's own builder."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from hanlm.megatron import megatron_import
 DOCUMENTS = "documents.parquet"
 MAX_UINT16_VOCAB = 65_535
 _ROWS_PER_GROUP = 50_000
+_COLUMNS = ("id", "domain", "lang", "split", "prefix", "index", "num_tokens", "num_bytes", "num_chars")
 _MAX_OPEN = 64  # files held open at once, of however many domains
 _MAX_NAME_BYTES = 200  # file systems allow 255, ending included
 
@@ -69,9 +70,11 @@ class TokenWriter:
     """Last token of every document."""
     tokenizer_hash: str
     """Of the tokenizer that made the ids."""
+    may_be_empty: bool = False
+    """Whether no document at all is fine: so it is for a part of an artifact."""
     _sets: dict[tuple[str, str, str], _Set] = field(default_factory=lambda: {}, init=False)
     _opened: dict[str, _Set] = field(default_factory=dict[str, _Set], init=False)  # the last used last
-    _rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]], init=False)
+    _columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in _COLUMNS}, init=False)
     _table: Any = field(default=None, init=False)
 
     def add(
@@ -99,7 +102,7 @@ class TokenWriter:
         Raises:
             InputError: If an id does not fit the vocabulary.
         """
-        ids_T = np.asarray(ids, dtype=np.int64)
+        ids_T = np.asarray(ids)
         if ids_T.size == 0 or ids_T.min() < 0 or ids_T.max() >= self.vocab_size:
             span = f"ids {ids_T.min()} to {ids_T.max()}" if ids_T.size else "no ids"
             raise InputError(
@@ -107,15 +110,14 @@ class TokenWriter:
                 "tokenize with the tokenizer of the model that is to be trained."
             )
         out = self._set(split, domain, lang)
-        row = {"id": id, "domain": domain, "lang": lang, "split": split, "prefix": out.prefix}
-        row |= {"index": out.num_documents, "num_tokens": ids_T.size}
-        row |= {"num_bytes": num_bytes, "num_chars": num_chars}
-        self._rows.append(row)
-        out.builder.add_document(ids_T.astype(token_dtype(self.vocab_size)), [ids_T.size])
+        row = (id, domain, lang, split, out.prefix, out.num_documents, ids_T.size, num_bytes, num_chars)
+        for column, value in zip(self._columns.values(), row, strict=True):
+            column.append(value)
+        out.builder.add_document(ids_T, [ids_T.size])
         out.num_documents += 1
         out.num_tokens += ids_T.size
         out.num_bytes += num_bytes
-        if len(self._rows) >= _ROWS_PER_GROUP:
+        if len(self._columns["id"]) >= _ROWS_PER_GROUP:
             self._write_rows()
 
     def manifest_keys(self) -> dict[str, Any]:
@@ -144,7 +146,7 @@ class TokenWriter:
             self._write_rows()
         if self._table is not None:
             self._table.close()
-        if kind is None and not self._sets:
+        if kind is None and not self._sets and not self.may_be_empty:
             raise InputError("expected at least one document to tokenize, got none; check the corpus and its filters.")
 
     def _set(self, split: str, domain: str, lang: str) -> _Set:
@@ -152,7 +154,8 @@ class TokenWriter:
         if key not in self._sets:
             with megatron_import():
                 from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
-            path = self.folder / f"{self._free_name(split, domain, lang)}.bin"
+            taken = {out.prefix for out in self._sets.values()}
+            path = self.folder / f"{free_prefix(split, domain, lang, taken)}.bin"
             builder = IndexedDatasetBuilder(str(path), dtype=token_dtype(self.vocab_size))
             self._sets[key] = _Set(path=path, split=split, domain=domain, lang=lang, builder=builder)
         return self._kept_open(self._sets[key])
@@ -167,24 +170,25 @@ class TokenWriter:
             self._opened.pop(next(iter(self._opened))).builder.data_file.close()
         return out
 
-    def _free_name(self, split: str, domain: str, lang: str) -> str:
-        taken = {out.prefix for out in self._sets.values()}
-        plain = f"{split}-{domain}"
-        numbered = (f"{plain}-{lang}-{n}" for n in range(2, len(taken) + 3))
-        names = map(_file_name, (plain, f"{plain}-{lang}", *numbered))
-        return next(name for name in names if name not in taken)
-
     def _write_rows(self) -> None:
-        if not self._rows:
+        if not self._columns["id"]:
             return
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        batch: Any = pa.Table.from_pylist(self._rows)
+        batch: Any = pa.table(self._columns)
         if self._table is None:
             self._table = pq.ParquetWriter(self.folder / DOCUMENTS, batch.schema)
         self._table.write_table(batch)
-        self._rows = []
+        self._columns = {name: [] for name in _COLUMNS}
+
+
+def free_prefix(split: str, domain: str, lang: str, taken: Collection[str]) -> str:
+    """Return the name of a data set's files: ``<split>-<domain>``, and more where that is taken."""
+    plain = f"{split}-{domain}"
+    numbered = (f"{plain}-{lang}-{n}" for n in range(2, len(taken) + 3))
+    names = map(_file_name, (plain, f"{plain}-{lang}", *numbered))
+    return next(name for name in names if name not in taken)
 
 
 def _file_name(label: str) -> str:

@@ -18,9 +18,20 @@ from hanlm.errors import ArtifactError, ConfigError
 from hanlm.megatron import megatron_import
 from hanlm.token_writer import DOCUMENTS, MAX_UINT16_VOCAB, TokenWriter, token_dtype
 
-__all__ = ["TokenSet", "TokenWriter", "Tokens", "open_tokens", "require_vocab_fits", "token_dtype"]
+__all__ = [
+    "TokenSet",
+    "TokenWriter",
+    "Tokens",
+    "open_tokens",
+    "read_index",
+    "require_vocab_fits",
+    "token_dtype",
+    "write_index",
+]
 
 _FILES_PER_SET = 3  # that megatron-core holds open while it reads a data set
+_MAGIC = b"MMIDIDX\0\0"
+_DTYPES = {4: np.dtype(np.int32), 8: np.dtype(np.uint16)}
 _HEADER = struct.Struct("<9sQBQQ")  # magic, version, dtype code, number of sequences, of document marks
 
 
@@ -131,7 +142,7 @@ def _read_sets(path: Path, manifest: dict[str, Any]) -> list[TokenSet]:
 
 def _check_size(tokens: TokenSet) -> None:
     """Refuse a ``.bin`` that is not exactly as long as its ``.idx`` says."""
-    lengths, dtype = _read_index(tokens.path)
+    lengths, dtype = read_index(tokens.path)
     expected, got = int(lengths.sum(dtype=np.int64)) * dtype.itemsize, _bin(tokens.path).stat().st_size
     if expected != got:
         raise ArtifactError(
@@ -141,7 +152,7 @@ def _check_size(tokens: TokenSet) -> None:
 
 
 def _check_ids(tokens: TokenSet, vocab_size: int) -> None:
-    _, dtype = _read_index(tokens.path)
+    _, dtype = read_index(tokens.path)
     if dtype.itemsize == 2 and vocab_size > MAX_UINT16_VOCAB:
         raise ArtifactError(
             f"{_bin(tokens.path)} stores ids in 16 bits, which cannot tell the {vocab_size} tokens of its "
@@ -156,21 +167,35 @@ def _check_ids(tokens: TokenSet, vocab_size: int) -> None:
         )
 
 
-def _read_index(prefix: Path) -> tuple[NDArray[np.int32], np.dtype[Any]]:
-    """Return every document's length in tokens and the type of the ids, from the ``.idx``."""
+def read_index(prefix: Path) -> tuple[NDArray[np.int32], np.dtype[Any]]:
+    """Return every document's length in tokens and the type of the ids, from the ``.idx``.
+
+    Raises:
+        ArtifactError: If a file is missing, or the index is none or cut.
+    """
     for file in (_idx(prefix), _bin(prefix)):
         if not file.is_file():
             raise ArtifactError(f"{file} is missing; run `hanlm corpus tokenize` again.")
     with _idx(prefix).open("rb") as file:
         head = file.read(_HEADER.size)
-        if len(head) < _HEADER.size or not head.startswith(b"MMIDIDX\0\0"):
+        if len(head) < _HEADER.size or not head.startswith(_MAGIC):
             raise ArtifactError(f"{_idx(prefix)} is not an index of token files; run `hanlm corpus tokenize` again.")
         code, num_sequences = _HEADER.unpack(head)[2:4]
         lengths = np.fromfile(file, dtype=np.int32, count=num_sequences)
-    dtypes = {4: np.dtype(np.int32), 8: np.dtype(np.uint16)}
-    if code not in dtypes or len(lengths) != num_sequences:
+    if code not in _DTYPES or len(lengths) != num_sequences:
         raise ArtifactError(f"{_idx(prefix)} is cut or of an unknown type; run `hanlm corpus tokenize` again.")
-    return lengths, dtypes[code]
+    return lengths, _DTYPES[code]
+
+
+def write_index(prefix: Path, lengths: NDArray[np.int32], dtype: np.dtype[Any]) -> None:
+    """Write the ``.idx`` of documents of these lengths in tokens, one sequence each, as megatron-core writes it."""
+    code = next(code for code, known in _DTYPES.items() if known == dtype)
+    ends = np.cumsum(lengths, dtype=np.int64) * dtype.itemsize
+    with _idx(prefix).open("wb") as file:
+        file.write(_HEADER.pack(_MAGIC, 1, code, len(lengths), len(lengths) + 1))
+        lengths.tofile(file)
+        np.concatenate([np.zeros(1, np.int64), ends[:-1]]).tofile(file)  # the byte at which each document begins
+        np.arange(len(lengths) + 1, dtype=np.int64).tofile(file)
 
 
 def _bin(prefix: Path) -> Path:

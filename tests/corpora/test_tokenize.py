@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import corpora.token_files
+import corpora.tokens.part
 from corpora.build import BuildConfig, build
-from corpora.encoding import Encoder
 from corpora.tokenize import TokenizeConfig, plan, tokenize
+from corpora.tokens.encoding import Encoder
 from hanlm.artifact import open_artifact
 from hanlm.errors import ArtifactError, ConfigError, InputError, Interrupted
 from hanlm.publish import work_folder
