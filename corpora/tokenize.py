@@ -3,8 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from cyclopts import Parameter
+
+from corpora.mixes import Mix, resolve, sentences
 from hanlm.artifact import open_artifact
 from hanlm.errors import ConfigError
 from hanlm.log import say
@@ -28,6 +31,9 @@ class TokenizeConfig:
     (tokenizers)."""
     workers: int | None = None
     """Processes that encode; as many as processors by default. The result does not depend on it."""
+    mix: Annotated[Mix | None, Parameter(show=False)] = None
+    """How often training is to see what, in a configuration file: `weights`, `temperature`, `max_epochs`, `replay`,
+    `curriculum`, `total_tokens`. Written into the manifest; `hanlm pretrain` follows it."""
     overwrite: bool = False
     """Replace finished tokens."""
 
@@ -81,10 +87,14 @@ def tokenize(config: TokenizeConfig) -> Path:
     ) as draft:
         encoder = Encoder(config.tokenizer, engine=config.engine)
         keys = write_tokens(corpora, encoder, config.tokenizer, draft, workers=config.workers)
+        if config.mix is not None:
+            draft.record(mix=resolve(config.mix, keys["datasets"]))
         draft.record(**keys, engine=encoder.engine, licenses=dict(sorted(licenses.items())))
     for each in keys["datasets"]:
         say(
             f"{each['prefix']}: {each['num_documents']} documents of {each['num_bytes']} bytes, "
             f"{each['num_tokens']} tokens"
         )
+    for line in sentences(draft.extra["mix"]) if config.mix is not None else []:
+        say(line)
     return config.out

@@ -99,11 +99,12 @@ def fingerprint(path: Path) -> str:
 
 
 def manifest_hash(manifest: Mapping[str, Any]) -> str:
-    """Return the hash that names an artifact: over its kind, tokenizer and files, not over when it was made.
+    """Return the hash that names an artifact: over its kind, tokenizer, mix and files, not over when it was made.
 
     So a stage that is run again and yields the same bytes leaves what depends on it up to date.
     """
     lasting = {key: manifest[key] for key in ("kind", "schema_version", "tokenizer_hash", "files")}
+    lasting |= {key: manifest[key] for key in ("mix",) if key in manifest}  # decides what is made of the files
     return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
 
 

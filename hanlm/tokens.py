@@ -6,6 +6,7 @@ one entry a document (``[bos] text [eos]``), and ``documents.parquet`` with a ro
 
 import resource
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hanlm.artifact import open_artifact, read_manifest
+from hanlm.artifact import fingerprint, open_artifact, read_manifest
 from hanlm.errors import ArtifactError, ConfigError
 from hanlm.megatron import megatron_import
 from hanlm.token_writer import DOCUMENTS, MAX_UINT16_VOCAB, TokenWriter, token_dtype
@@ -24,6 +25,7 @@ __all__ = [
     "Tokens",
     "open_tokens",
     "read_index",
+    "require_fresh",
     "require_vocab_fits",
     "token_dtype",
     "write_index",
@@ -84,6 +86,8 @@ class Tokens:
     """Last token of every document."""
     tokenizer_hash: str
     """Of the tokenizer that made the ids."""
+    mix: Mapping[str, Any] | None = None
+    """The manifest's ``mix``, where one was asked for: phases of training with weights by prefix."""
 
     def documents(self, *, split: str) -> Any:
         """Return the rows of ``documents.parquet`` of one split as a ``pyarrow.Table``."""
@@ -111,12 +115,30 @@ def open_tokens(path: Path, *, verify: bool = True) -> Tokens:
         hash=artifact.hash,
         sets=sets,
         **{k: artifact.manifest[k] for k in ("vocab_size", "bos_token_id", "eos_token_id", "tokenizer_hash")},
+        mix=artifact.manifest.get("mix"),
     )
     if verify:
         for each in sets:
             _check_ids(each, tokens.vocab_size)
     _allow_open_files(path, len(sets))
     return tokens
+
+
+def require_fresh(tokens: Tokens) -> None:
+    """Raise ``ArtifactError`` if a corpus that the tokens were made of is another one by now.
+
+    A corpus that is no longer where it was says nothing: tokens may travel alone.
+    """
+    manifest = read_manifest(tokens.path)
+    for name, given in (manifest or {}).get("inputs", {}).items():
+        corpus = Path(given["path"])
+        if not name.startswith("corpus-") or read_manifest(corpus) is None:
+            continue
+        if (now := fingerprint(corpus)) != given["hash"]:
+            raise ArtifactError(
+                f"{tokens.path} was made of {corpus} as it was ({given['hash'][:12]}), but that has changed since "
+                f"({now[:12]}); run `hanlm corpus tokenize` again, or rename the new corpus to train on the old tokens."
+            )
 
 
 def _allow_open_files(path: Path, num_sets: int) -> None:

@@ -33,33 +33,36 @@ class Batch:
 class TrainingData:
     """Gives the microbatches of any step, the same samples for a step whatever the layout.
 
-    Sample i of a run is fixed by the seed alone; step s takes samples s * B to (s + 1) * B - 1 of it, and the
-    data-parallel ranks share them out. One round covers ``round_steps``; a run that lasts longer goes on with
-    the next seed. A round ends with a step, because building the next one is a barrier for all ranks.
+    Sample i of a round is fixed by the seed alone; step s of it takes samples s * B to (s + 1) * B - 1, and the
+    data-parallel ranks share them out. A round has sets and shares of its own and covers a number of steps; a run
+    that lasts longer repeats the last one with the next seed. A round ends with a step, because building the next
+    one is a barrier for all ranks.
+
+    Args:
+        rounds: For each round its training sets with their shares, and its steps.
     """
 
     def __init__(
         self,
-        shares: Mapping[TokenSet, float],
+        rounds: Sequence[tuple[Mapping[TokenSet, float], int]],
         place: Place,
         *,
         seq_length: int,
         global_batch_size: int,
         micro_batch_size: int,
-        round_steps: int,
         eos_token_id: int,
         seed: int,
         cache: Path,
     ) -> None:
-        self._shares, self._place, self._cache = shares, place, cache
+        self._rounds = [(shares, steps) for shares, steps in rounds if steps]
+        self._place, self._cache = place, cache
         self._seq_length, self._eos, self._seed = seq_length, eos_token_id, seed
         self._global, self._micro = global_batch_size, micro_batch_size
-        self._round_steps = round_steps
         self._round: tuple[int, Any] = (-1, None)
 
     def step(self, step: int) -> list[Batch]:
         """Return this process's microbatches of one step."""
-        number, offset = divmod(step, self._round_steps)
+        number, offset = self._locate(step)
         if self._round[0] != number:
             self._round = number, self._build(number)
         mine = self._global // self._place.data_size
@@ -67,14 +70,24 @@ class TrainingData:
         samples = [self._round[1][i] for i in range(first, first + mine)]
         return [_stack(samples[i : i + self._micro], self._place) for i in range(0, mine, self._micro)]
 
+    def _locate(self, step: int) -> tuple[int, int]:
+        """Return the number of the round that holds a step, and the steps of it that come before."""
+        for number, (_, steps) in enumerate(self._rounds):
+            if step < steps:
+                return number, step
+            step -= steps
+        more, offset = divmod(step, self._rounds[-1][1])
+        return len(self._rounds) + more, offset
+
     def _build(self, number: int) -> Any:
+        shares, steps = self._rounds[min(number, len(self._rounds) - 1)]
         with megatron_import():
             from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
             from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
         config = GPTDatasetConfig(
             random_seed=self._seed + number,
             sequence_length=self._seq_length,
-            blend_per_split=[([str(s.path) for s in self._shares], list(self._shares.values())), None, None],
+            blend_per_split=[([str(s.path) for s in shares], list(shares.values())), None, None],
             reset_position_ids=False,
             reset_attention_mask=False,
             eod_mask_loss=False,
@@ -82,7 +95,7 @@ class TrainingData:
             path_to_cache=str(self._cache),
             tokenizer=_SpecialIds(self._eos),  # pyright: ignore[reportArgumentType]
         )
-        num_samples = self._round_steps * self._global
+        num_samples = steps * self._global
         builder = BlendedMegatronDatasetBuilder(GPTDataset, [num_samples, 0, 0], lambda: True, config)
         train: Any = builder.build()[0]
         assert train is not None

@@ -1,10 +1,93 @@
 """How much of every training set a run sees."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from hanlm.errors import ConfigError, InputError
 from hanlm.text import base_language
 from hanlm.tokens import Tokens, TokenSet
+from pretrain.config import Phase
+
+
+_EPOCH_SLACK = 1.01  # steps are whole
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blend:
+    """What a stretch of training is drawn from."""
+
+    name: str
+    """For people."""
+    share: float
+    """Share of all steps."""
+    shares: Mapping[TokenSet, float]
+    """Share of each training set, summing to 1."""
+
+
+def blends(tokens: Sequence[Tokens], mix: Mapping[str, float]) -> tuple[Blend, ...]:
+    """Return what training draws from, in order: by ``--mix`` where one is given, else by the tokens' own mix.
+
+    Raises:
+        ConfigError: If a mix does not fit the tokens.
+        InputError: If there is nothing to train on.
+    """
+    own = [t.mix for t in tokens if t.mix is not None]
+    if mix or not own:
+        return (Blend(name="all", share=1.0, shares=mixture(tokens, mix)),)
+    if len(tokens) > 1:
+        raise ConfigError(
+            "expected one tokens artifact where a mix was tokenized with it, for its weights say nothing of the others; "
+            "tokenize all corpora together, or pass --mix."
+        )
+    mixture(tokens, {})
+    return tuple(_blend(tokens[0], phase) for phase in own[0]["phases"])
+
+
+def _blend(tokens: Tokens, phase: Mapping[str, Any]) -> Blend:
+    train = {s.path.name: s for s in tokens.sets if s.split == "train"}
+    if unknown := sorted(phase["weights"].keys() - train.keys()):
+        raise ConfigError(
+            f"the mix of {tokens.path} names {', '.join(unknown)}, which it does not hold; make it again."
+        )
+    shares = {train[prefix]: weight for prefix, weight in phase["weights"].items()}
+    return Blend(name=phase["name"], share=phase["share"], shares=shares)
+
+
+def blend_steps(blended: Sequence[Blend], num_steps: int | None) -> list[int]:
+    """Return how many of ``num_steps`` steps each blend lasts; borders are rounded, and the sum is kept.
+
+    Raises:
+        ConfigError: If there are several blends and the number of steps is not known.
+    """
+    if num_steps is None:
+        raise ConfigError(
+            "the tokens' mix has a curriculum, whose phases are shares of the steps; say --steps instead of --seconds, "
+            "or pass --mix."
+        )
+    done, ends = 0.0, [0]
+    for each in blended:
+        done += each.share
+        ends.append(round(done / sum(b.share for b in blended) * num_steps))
+    return [end - begin for begin, end in pairwise(ends)]
+
+
+def total_steps(phases: Sequence[Phase]) -> int | None:
+    """Return how many steps a run takes, where all its phases say so."""
+    return sum(p.steps or 0 for p in phases) if all(p.steps for p in phases) else None
+
+
+def over_epochs(tokens: Tokens, blended: Sequence[Blend], num_tokens: int) -> dict[str, float]:
+    """Return the sets that so many tokens of training repeat more often than the mix's ``max_epochs`` allow."""
+    caps: Mapping[str, float] = (tokens.mix or {}).get("max_epochs", {})
+    seen: dict[str, float] = {}
+    for each in blended:
+        for token_set, weight in each.shares.items():
+            epochs = each.share * weight * num_tokens / token_set.num_tokens
+            seen[token_set.path.name] = seen.get(token_set.path.name, 0.0) + epochs
+    return {name: epochs for name, epochs in seen.items() if epochs > caps.get(name, math.inf) * _EPOCH_SLACK}
 
 
 def mixture(tokens: Sequence[Tokens], mix: Mapping[str, float]) -> dict[TokenSet, float]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from hanlm.errors import ArtifactError
 from hanlm.log import Metrics, say
 from hanlm.model_folder import num_base_tokens
 from hanlm.publish import hold, work_folder
-from hanlm.tokens import Tokens
+from hanlm.tokens import Tokens, TokenSet
 from pretrain.checkpoint import Checkpoint, Checkpoints
 from pretrain.config import PretrainConfig
 from pretrain.convert import HuggingFaceWeights, local_weights
@@ -24,7 +24,7 @@ from pretrain.evaluate import Validation
 from pretrain.export import export
 from pretrain.families import ModelShape
 from pretrain.loop import Run
-from pretrain.mixture import mixture, steps_of_one_pass
+from pretrain.mixture import Blend, blend_steps, blends, steps_of_one_pass, total_steps
 from pretrain.model import build_model, padded_vocab_size
 from pretrain.parallel import Place, parallel
 
@@ -143,16 +143,13 @@ def _assemble(
         place,
         vocab_rows=padded_vocab_size(shape, place.layout.tensor),
     )
-    shares = mixture(tokens, config.mix)
     micro_batch = config.micro_batch(data_size=place.data_size)
-    one_pass = steps_of_one_pass(shares, seq_length=config.seq_length, global_batch_size=config.global_batch_size)
     data = TrainingData(
-        shares,
+        _rounds(config, blends(tokens, config.mix), total_steps(phases)),
         place,
         seq_length=config.seq_length,
         global_batch_size=config.global_batch_size,
         micro_batch_size=micro_batch,
-        round_steps=sum(p.steps or 0 for p in phases) if all(p.steps for p in phases) else one_pass,
         eos_token_id=tokens[0].eos_token_id,
         seed=config.seed,
         cache=work_folder(config.out) / "index",
@@ -172,6 +169,17 @@ def _assemble(
         metrics=None,
     )
     return run
+
+
+def _rounds(
+    config: PretrainConfig, blended: Sequence[Blend], num_steps: int | None
+) -> list[tuple[Mapping[TokenSet, float], int]]:
+    """Return the rounds of the data: the blends over the steps; by the clock, passes over a single one."""
+    if len(blended) == 1 and num_steps is None:
+        [one] = blended
+        lengths = {"seq_length": config.seq_length, "global_batch_size": config.global_batch_size}
+        return [(one.shares, steps_of_one_pass(one.shares, **lengths))]
+    return [(b.shares, steps) for b, steps in zip(blended, blend_steps(blended, num_steps), strict=True)]
 
 
 def _open_metrics(config: PretrainConfig, place: Place, found: Checkpoint | None) -> Metrics | None:

@@ -1,18 +1,18 @@
 """`hanlm pretrain`: continued pretraining, in one process or under torchrun."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hanlm.errors import ConfigError, InputError
-from hanlm.log import check_reporters
+from hanlm.log import check_reporters, say
 from hanlm.model_folder import check_model_folder, num_base_tokens
-from hanlm.publish import refuse_existing
+from hanlm.publish import refuse_existing, work_folder
 from hanlm.tokenizing import require_same_tokenizer, tokenizer_hash
-from hanlm.tokens import Tokens, TokenSet, open_tokens
+from hanlm.tokens import Tokens, open_tokens, require_fresh
 from pretrain.config import Phase, PretrainConfig
 from pretrain.families import ModelShape, read_shape
 from pretrain.layout import check_layout, num_processes
-from pretrain.mixture import mixture
+from pretrain.mixture import Blend, blend_steps, blends, over_epochs, total_steps
 
 __all__ = ["Phase", "PretrainConfig", "plan", "pretrain"]
 
@@ -38,12 +38,15 @@ def pretrain(config: PretrainConfig) -> Path:
 def plan(config: PretrainConfig) -> list[str]:
     """Return what `hanlm pretrain` would do, after checking its inputs cheaply."""
     shape, tokens = check_inputs(config, verify=False)
-    shares = mixture(tokens, config.mix)
+    blended = blends(tokens, config.mix)
+    num_tokens = sum({s: s.num_tokens for b in blended for s in b.shares}.values())
     lines = [
         f"train {config.model} ({shape.num_layers} layers, {shape.hidden_size} wide, {shape.vocab_size} tokens) "
-        f"on {sum(s.num_tokens for s in shares)} tokens: {_percentages(shares)}"
+        f"on {num_tokens} tokens: {_percentages(blended)}"
     ]
-    for phase in config.resolved_phases(has_new_rows=has_new_rows(config, shape)):
+    phases = config.resolved_phases(has_new_rows=has_new_rows(config, shape))
+    lines += _warnings(config, tokens, blended, total_steps(phases))
+    for phase in phases:
         length = f"{phase.steps} steps" if phase.steps else f"{phase.seconds:g} seconds"
         lines.append(f"{length} of {phase.trainable.replace('_', ' ')} at a rate of up to {phase.lr:g}")
     ranks = config.layout.data_size(_num_processes(config, is_plan=True))
@@ -54,11 +57,27 @@ def plan(config: PretrainConfig) -> list[str]:
     return [*lines, f"publish {config.out}"]
 
 
-def _percentages(shares: Mapping[TokenSet, float]) -> str:
+def _percentages(blended: Sequence[Blend]) -> str:
+    if len(blended) > 1:
+        return "; ".join(f"{b.name} ({b.share:.0%} of the steps): {_percentages([b])}" for b in blended)
     by_lang: dict[str, float] = {}
-    for each, share in shares.items():
+    for each, share in blended[0].shares.items():
         by_lang[each.lang] = by_lang.get(each.lang, 0.0) + share
     return ", ".join(f"{share:.0%} {lang}" for lang, share in by_lang.items())
+
+
+def _warnings(
+    config: PretrainConfig, tokens: Sequence[Tokens], blended: Sequence[Blend], num_steps: int | None
+) -> list[str]:
+    """Say where the run is longer than the tokens' mix was reckoned for."""
+    if config.mix or num_steps is None or tokens[0].mix is None:
+        return []
+    num_tokens = num_steps * config.global_batch_size * config.seq_length
+    return [
+        f"{name} would be seen {epochs:.1f} times, which is more than the mix's max_epochs: it was reckoned for "
+        f"{tokens[0].mix['total_tokens']} tokens, this run takes {num_tokens}"
+        for name, epochs in over_epochs(tokens[0], blended, num_tokens).items()
+    ]
 
 
 def _num_processes(config: PretrainConfig, *, is_plan: bool) -> int:
@@ -79,7 +98,15 @@ def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, l
     config.micro_batch(data_size=config.layout.data_size(_num_processes(config, is_plan=not verify)))
     tokens = [open_tokens(path, verify=verify) for path in config.tokens]
     _check_tokens(config, shape, tokens)
-    mixture(tokens, config.mix)
+    if verify and not (work_folder(config.out) / "checkpoints").is_dir():  # a run that goes on keeps its tokens
+        for each in tokens:
+            require_fresh(each)
+    blended = blends(tokens, config.mix)
+    num_steps = total_steps(config.resolved_phases(has_new_rows=has_new_rows(config, shape)))
+    if len(blended) > 1:
+        blend_steps(blended, num_steps)
+    for line in _warnings(config, tokens, blended, num_steps) if verify else []:
+        say(line)
     return shape, tokens
 
 

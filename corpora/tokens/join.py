@@ -85,7 +85,9 @@ def _verify(joined: _Joined, prefix: Path) -> None:
         part = TokenSet(path=source, **{k: v for k, v in joined.entry.items() if k != "prefix"}).open()
         for index in (0, len(part) - 1):
             if not np.array_equal(whole[begin + index], part[index]):
-                raise InputError(f"document {begin + index} of {prefix} is not that of its part; run the command again.")
+                raise InputError(
+                    f"document {begin + index} of {prefix} is not that of its part; run the command again."
+                )
         begin += len(part)
     counted = int(whole.sequence_lengths.sum(dtype=np.int64))
     if (begin, counted) != (len(whole), joined.entry["num_tokens"]):

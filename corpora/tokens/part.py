@@ -77,13 +77,12 @@ def finished_part(folder: Path) -> Part | None:
     """Return a part that is whole: its files have the checksums that its summary names."""
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        whole = all(_checksum(folder / name) == value for name, value in summary["files"].items())
+        if all(_checksum(folder / name) == value for name, value in summary["files"].items()):
+            return _part(folder, summary["datasets"])
     except (OSError, ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
-    return _part(folder, summary["datasets"])
+        pass  # not there, or damaged
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
 
 
 def _part(folder: Path, datasets: list[dict[str, Any]]) -> Part:

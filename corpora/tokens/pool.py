@@ -41,7 +41,7 @@ def make_parts(job: Job, tasks: Sequence[int], *, workers: int, stop: StopReques
         try:
             while waiting:
                 done, waiting = wait(waiting, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
-                yield from map(_result, done)
+                yield from (_result(future, stop) for future in done)
                 if stop.requested and waiting:
                     raise _interrupted()
         finally:
@@ -61,10 +61,12 @@ def _interrupted() -> Interrupted:
     )
 
 
-def _result(future: Future[Part]) -> Part:
+def _result(future: Future[Part], stop: StopRequest) -> Part:
     try:
         return future.result()
     except BrokenProcessPool:
+        if stop.requested:  # whoever asked us to stop has asked the workers too
+            raise _interrupted() from None
         raise HanLMError(
             "a process that tokenized has died: the system kills the largest when memory runs out. Finished parts are "
             "kept: run the same command again, with fewer --workers if it was memory."
@@ -74,7 +76,7 @@ def _result(future: Future[Part]) -> Part:
 def _begin_worker() -> None:
     """Leave ctrl-C to the main process, and end with it: a pool's workers would wait for a dead one for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which a pool whose worker died ends the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -4,10 +4,10 @@ import sentencepiece
 import transformers
 from transformers import AutoTokenizer
 
-import corpora.tokens.part
+from corpora.tokens.part import tokenize_shard
 from hanlm.megatron import megatron_import
 
 with megatron_import():
     from megatron.core.datasets.indexed_dataset import IndexedDatasetBuilder
 
-__all__ = ["AutoTokenizer", "IndexedDatasetBuilder", "corpora", "sentencepiece", "transformers"]
+__all__ = ["AutoTokenizer", "IndexedDatasetBuilder", "sentencepiece", "tokenize_shard", "transformers"]

@@ -41,9 +41,7 @@ def write_tokens(
         HanLMError: If a worker died.
         Interrupted: If a signal asked to stop.
     """
-    job = Job(
-        slices=tuple(slices_of(corpora)), tokenizer=tokenizer, engine=encoder.engine, parts=draft.work / "parts"
-    )
+    job = Job(slices=tuple(slices_of(corpora)), tokenizer=tokenizer, engine=encoder.engine, parts=draft.work / "parts")
     _open_parts(job, _identity(job, corpora, encoder))
     make_all(job, sum(corpus.manifest["counts"]["bytes_kept"] for corpus in corpora), workers)
     parts = [part for task in range(len(job.slices)) if (part := finished_part(job.part(task))) is not None]

@@ -1,11 +1,7 @@
 """``hanlm corpus tokenize``: token files as transformers would encode, with real SentencePiece and megatron-core."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import corpora.tokens.part
 from corpora.build import BuildConfig, build
 from corpora.tokenize import TokenizeConfig, plan, tokenize
 from corpora.tokens.encoding import Encoder
 from hanlm.artifact import open_artifact
-from hanlm.errors import ArtifactError, ConfigError, InputError, Interrupted
+from hanlm.errors import ArtifactError, ConfigError, InputError
 from hanlm.publish import work_folder
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
@@ -155,59 +150,6 @@ def test_a_damaged_corpus_is_refused(tmp_path: Path, chinese_file: Path, tiny_to
     shard = corpus / "train-00000.jsonl.zst"
     shard.write_bytes(shard.read_bytes()[:-1] + b"\0")
     refuse(ArtifactError, "checksum", corpus=(corpus,), tokenizer=tiny_tokenizer_folder, out=tmp_path / "t")
-
-
-@pytest.mark.fault(3)
-def test_a_signal_stops_tokenization_and_publishes_nothing(
-    tmp_path: Path, mixed_corpus: Path, tiny_tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("corpora.token_files._DOCUMENTS_PER_BATCH", 100)
-    monkeypatch.setattr("corpora.token_files._write_batch", _then_signal(corpora.token_files._write_batch))
-    refuse(
-        Interrupted,
-        "nothing was published",
-        corpus=(mixed_corpus,),
-        tokenizer=tiny_tokenizer_folder,
-        out=tmp_path / "t",
-    )
-    assert not (work_folder(tmp_path / "t") / "result").exists()
-
-
-def _then_signal(function: Any) -> Any:
-    """Return the function, followed by a SIGTERM to this process."""
-
-    def with_signal(*args: Any) -> Any:
-        result = function(*args)
-        os.kill(os.getpid(), signal.SIGTERM)
-        return result
-
-    return with_signal
-
-
-@pytest.mark.slow
-@pytest.mark.fault(12)
-def test_after_a_kill_the_tokens_are_those_of_an_undisturbed_run(
-    tmp_path: Path, tokens_folder: Path, mixed_corpus: Path, tiny_model_folder: Path
-):
-    script = (
-        "import os, signal, sys; from pathlib import Path; import corpora.token_files as t\n"
-        "from corpora.tokenize import TokenizeConfig, tokenize\n"
-        "t._DOCUMENTS_PER_BATCH = 100; write = t._write_batch; seen = []\n"
-        "def kill(*args):\n"
-        "    seen.append(1)\n"
-        "    if len(seen) == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return write(*args)\n"
-        "t._write_batch = kill; corpus, model, out = map(Path, sys.argv[1:])\n"
-        "tokenize(TokenizeConfig(corpus=(corpus,), tokenizer=model, out=out, workers=1))\n"
-    )
-    out = tmp_path / "tokens"
-    command = [sys.executable, "-c", script, mixed_corpus, tiny_model_folder, out]
-    killed = subprocess.run(command, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not out.exists()
-    assert list((tmp_path / "tokens.work/result").glob("*.bin"))
-    again = tokenize(TokenizeConfig(corpus=(mixed_corpus,), tokenizer=tiny_model_folder, out=out, workers=1))
-    assert content(again) == content(tokens_folder)
 
 
 @pytest.mark.fault(4)

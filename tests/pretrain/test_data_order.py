@@ -26,12 +26,11 @@ ALONE = Place(
 def make_data(tokens, folder, place=ALONE, *, micro=1, seed=0, round_steps=10, mix=None):
     shares = mixture([tokens], mix or {})
     return TrainingData(
-        shares,
+        [(shares, round_steps)],
         place,
         seq_length=16,
         global_batch_size=4,
         micro_batch_size=micro,
-        round_steps=round_steps,
         eos_token_id=2,
         seed=seed,
         cache=folder,

@@ -41,12 +41,11 @@ def transformers_losses(config, cache: Path) -> list[float]:
     )
     tokens = open_tokens(config.tokens[0])
     data = TrainingData(
-        mixture([tokens], {}),
+        [(mixture([tokens], {}), STEPS)],
         alone,
         seq_length=config.seq_length,
         global_batch_size=config.global_batch_size,
         micro_batch_size=config.global_batch_size,
-        round_steps=STEPS,
         eos_token_id=tokens.eos_token_id,
         seed=config.seed,
         cache=cache,
