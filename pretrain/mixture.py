@@ -11,7 +11,6 @@ from hanlm.text import base_language
 from hanlm.tokens import Tokens, TokenSet
 from pretrain.config import Phase
 
-
 _EPOCH_SLACK = 1.01  # steps are whole
 
 
@@ -39,7 +38,7 @@ def blends(tokens: Sequence[Tokens], mix: Mapping[str, float]) -> tuple[Blend, .
         return (Blend(name="all", share=1.0, shares=mixture(tokens, mix)),)
     if len(tokens) > 1:
         raise ConfigError(
-            "expected one tokens artifact where a mix was tokenized with it, for its weights say nothing of the others; "
+            "expected one tokens artifact where it has a mix of its own, which says nothing of the others; "
             "tokenize all corpora together, or pass --mix."
         )
     mixture(tokens, {})

@@ -1,4 +1,4 @@
-"""Parts: one slice as token files of its own. A part is finished or not there; whoever makes it makes the same bytes."""
+"""Parts: one slice as token files of its own, finished or not there; whoever makes one makes the same bytes."""
 
 import json
 import os

@@ -22,12 +22,11 @@ SIZES = {"news": ("zh", 600), "wiki": ("zh-Hant", 200), "code": ("en", 100), "we
 
 
 def datasets(sizes: dict[str, tuple[str, int]] | None = None) -> list[dict[str, Any]]:
-    entries = [
+    return [
         {"prefix": f"{split}-{domain}", "split": split, "domain": domain, "lang": lang, "num_tokens": n}
         for domain, (lang, n) in (sizes or SIZES).items()
         for split in ("train", "valid")
     ]
-    return entries
 
 
 def weights_of(mix: Mix, sizes: dict[str, tuple[str, int]] | None = None, phase: int = 0) -> dict[str, float]:

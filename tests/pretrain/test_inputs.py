@@ -10,10 +10,10 @@ import pytest
 
 from hanlm.artifact import MANIFEST
 from hanlm.errors import ArtifactError, ConfigError, InputError
-from hanlm.publish import seal
+from hanlm.publish import hash_input, publish, seal
 from pretrain.config import Phase, PretrainConfig
 from pretrain.layout import micro_batch_size
-from pretrain.train import plan, pretrain
+from pretrain.train import check_inputs, plan, pretrain
 
 
 def copy_tokens(tokens: Path, out: Path, **changes: object) -> Path:
@@ -48,6 +48,27 @@ def test_ids_beyond_the_models_rows_are_refused(settings, tiny_tokens, tmp_path)
     tokens = copy_tokens(tiny_tokens, tmp_path / "large", vocab_size=400)
     with pytest.raises(InputError, match=r"a vocabulary of 400, but .* has 320 rows"):
         pretrain(settings(tokens=(tokens,)))
+
+
+def write_corpus(out: Path, text: str) -> Path:
+    """Publish something that is a corpus to whoever asks for its hash."""
+    with publish(out, kind="corpus", config={}, overwrite=True) as draft:
+        (draft.folder / "train-00000.jsonl.zst").write_text(text)
+    return out
+
+
+def test_tokens_of_a_corpus_that_has_changed_since_are_refused(settings, tiny_tokens, tmp_path):
+    corpus = write_corpus(tmp_path / "corpus", "old")
+    inputs = {"corpus-0": hash_input(corpus), "tokenizer": {"path": str(tmp_path), "hash": "0"}}
+    tokens = copy_tokens(tiny_tokens, tmp_path / "tokens", inputs=inputs)
+    check_inputs(settings(tokens=(tokens,)), verify=True)
+    write_corpus(corpus, "new")
+    config = settings(tokens=(tokens,))
+    with pytest.raises(ArtifactError, match=r"corpus as it was .* changed since .* run `hanlm corpus tokenize` again"):
+        pretrain(config)
+    assert not config.out.with_name("out.work").exists()
+    shutil.rmtree(corpus)  # tokens may travel without it
+    check_inputs(config, verify=True)
 
 
 @pytest.mark.fault(6)
