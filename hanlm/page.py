@@ -9,17 +9,20 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from hanlm.page_bars import BarRow, Tone, bars_html, columns_html
+from hanlm.page_excerpts import Excerpt, excerpts_html
 from hanlm.page_tokens import Spelled, Token, tokens_html
 
 type Cell = str | int | float | None
 
-_PERCENT = re.compile(r"–|[-−+]?[\d.,]+ ?%")
+_FIGURE = re.compile(r"–|[-−+]?[\d.,]+ ?(%|bytes|kB|MB|GB|TB)")
 _SHORT = 24  # a column whose cells are all this short is never broken over lines
 
 MARKUP_KEYS = frozenset({"hovertemplate", "texttemplate"})
@@ -67,8 +70,8 @@ class Page:
         """Add a table that can be copied as tab-separated text or Markdown.
 
         On a phone a table with running text becomes one block a row, any other scrolls below its first column.
-        Columns whose cells are all numbers, percentages or empty are set right-aligned. Floats are shown with four
-        significant digits, whole numbers with thousands separators; pass strings for any other format.
+        Columns whose cells are all numbers, percentages, sizes in bytes or empty are set right-aligned. Floats are shown
+        with four significant digits, whole numbers with thousands separators; pass strings for any other format.
         """
         body = [list(row) for row in rows]
         columns = list(zip(*body, strict=True)) or [("",)] * len(headers)
@@ -103,6 +106,35 @@ class Page:
     def details(self, summary: str, text: str) -> None:
         """Add preformatted text that is folded away behind its summary."""
         self._add(f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>")
+
+    @contextmanager
+    def fold(self, summary: str, note: str = "") -> Generator[None]:
+        """Fold whatever is added within away behind its summary, which a note in small letters may follow."""
+        note = f"<small>{escape(note)}</small>" if note else ""
+        self._add(f'<details class="fold"><summary>{escape(summary)}{note}</summary>')
+        yield
+        self._add("</details>")
+
+    def bars(self, headers: Sequence[str], rows: Sequence[BarRow], caption: str) -> None:
+        """Add rows of plain bars, as many beside each other as there are headers."""
+        self._add(f"<figure>{bars_html(headers, rows)}<figcaption>{escape(caption)}</figcaption></figure>")
+
+    def columns(
+        self,
+        labels: Sequence[str],
+        hints: Sequence[str],
+        series: Mapping[str, tuple[Sequence[float], Tone]],
+        *,
+        unit: str,
+        caption: str,
+    ) -> None:
+        """Add plain columns over the bins of a histogram; ``labels`` and ``hints`` are one a bin."""
+        columns = columns_html(labels, hints, series, unit)
+        self._add(f"<figure>{columns}<figcaption>{escape(caption)}</figcaption></figure>")
+
+    def excerpts(self, *excerpts: Excerpt) -> None:
+        """Add excerpts of texts beside each other."""
+        self._add(excerpts_html(excerpts))
 
     def conversation(self, messages: Iterable[Mapping[str, str]]) -> None:
         """Add one conversation in a box of its own: chat messages, each with ``role`` and ``content``."""
@@ -219,7 +251,7 @@ def _message(message: Mapping[str, str]) -> str:
 
 
 def _column_class(column: Sequence[Cell]) -> str:
-    if all(not isinstance(value, str) or _PERCENT.fullmatch(value) for value in column):
+    if all(not isinstance(value, str) or _FIGURE.fullmatch(value) for value in column):
         return "number"
     return "short" if all(len(format_cell(value)) <= _SHORT for value in column) else "text"
 

@@ -39,6 +39,7 @@ LINES_PER_GROUP: Final = 1000
 """Lines of one text file that form a group, where a line or a paragraph is a document."""
 
 _NOT_DATA = (MANIFEST, "quarantine.jsonl")
+_REPORTS = ("report.json", "report.html")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def passed_over(paths: Sequence[Path], suffixes: Sequence[str] = DOCUMENT_SUFFIX
     """
     counts: Counter[str] = Counter()
     for folder in (path for path in paths if path.is_dir() and read_manifest(path) is None):
-        for file in folder.rglob("*"):
+        for file in (file for file in folder.rglob("*") if not is_report(file)):
             if (file.is_dir() and not file.is_symlink()) or not is_visible(file.relative_to(folder)):
                 continue
             if file.is_dir():
@@ -125,7 +126,8 @@ def read_documents(
 def _files_of(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     known = ", ".join(suffixes)
     if path.is_dir():
-        found = [file for file in sorted(path.rglob("*")) if _is_data(file.relative_to(path), suffixes)]
+        own = sorted(file for file in path.rglob("*") if not is_report(file))
+        found = [file for file in own if _is_data(file.relative_to(path), suffixes)]
         files = [file for file in found if file.is_file() and file.stat().st_size]
         if not files:
             raise InputError(f"{path} holds no non-empty file ending in {known}; pass a folder of texts.")
@@ -147,6 +149,11 @@ def is_visible(relative: Path) -> bool:
     """Say whether a file of this path within a folder may be data: not hidden, and not HanLM's own."""
     hidden = any(part.startswith(".") or part.endswith(".work") for part in relative.parts)
     return not hidden and relative.name not in _NOT_DATA
+
+
+def is_report(file: Path) -> bool:
+    """Say whether a file is what HanLM reports of an artifact; a ``report.json`` anywhere else may be data."""
+    return file.name in _REPORTS and (file.parent / MANIFEST).is_file()
 
 
 def block_of_lines(source: str, number: int) -> str:

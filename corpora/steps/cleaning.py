@@ -1,5 +1,6 @@
 """A cleaner as a step: every document passes, some of them changed."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, override
@@ -8,6 +9,8 @@ from datatrove.data import Document as Piece
 from datatrove.pipeline.base import PipelineStep
 
 from corpora.facts import CHINESE
+from corpora.steps.labels import label
+from corpora.steps.losses import Losses
 from corpora.steps.samples import Samples
 from hanlm.text import base_language
 
@@ -15,7 +18,7 @@ from hanlm.text import base_language
 class Clean(PipelineStep):
     """Applies one cleaner; keeps a sample of texts before and after for the report.
 
-    Counts ``documents``, ``changed``, ``chars_in`` and ``chars_out``.
+    Counts ``documents``, ``changed``, ``chars_in``, ``chars_out`` and ``bytes_lost``; by domain ``changed`` again.
 
     Args:
         name: Of the cleaner.
@@ -35,20 +38,24 @@ class Clean(PipelineStep):
     def run(self, data: Iterable[Piece], rank: int = 0, world_size: int = 1) -> Iterator[Piece]:
         del world_size
         samples = Samples(self.folder / "samples" / self.name, rank)
-        counts = {"documents": 0, "changed": 0, "chars_in": 0, "chars_out": 0}
+        losses = Losses()
+        counts = Counter({"documents": 0, "changed": 0, "chars_in": 0, "chars_out": 0})
         for piece in data:
             with self.track_time():
                 text = self.cleaned(piece)
                 counts["documents"] += 1
                 if text is not piece.text and text != piece.text:
+                    losses.change(piece.text, text)
                     counts["changed"] += 1
-                    samples.offer("changed", piece.id, _change(piece, text))
+                    counts[label("changed", piece.metadata["domain"])] += 1
+                    samples.offer("changed", piece.id, change(piece, text))
                 counts["chars_in"] += len(piece.text)
                 counts["chars_out"] += len(text)
                 piece.text = text
             yield piece
         for name, count in counts.items():
             self.stat_update(name, value=count)
+        losses.count_in(self)
         samples.write()
 
     def cleaned(self, piece: Piece) -> str:
@@ -59,15 +66,16 @@ class Clean(PipelineStep):
 
 
 _AROUND_CHARS = 60
-_SHOWN_CHARS = 240
+SHOWN_CHARS = 240
+"""Length at which the texts of a sample are cut."""
 
 
-def _change(piece: Piece, after: str) -> dict[str, Any]:
-    """Return what stands around the first difference."""
+def change(piece: Piece, after: str) -> dict[str, Any]:
+    """Return what the report shows of a changed document: what stands around the first difference."""
     before = piece.text
     same = next(
         (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
     )
     first = max(0, same - _AROUND_CHARS)
-    shown = slice(first, first + _SHOWN_CHARS)
+    shown = slice(first, first + SHOWN_CHARS)
     return {"domain": piece.metadata["domain"], "before": before[shown], "after": after[shown]}

@@ -5,10 +5,9 @@ from typing import Any, Self, override
 
 import orjson
 from datatrove.data import Document as Piece
-from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from corpora.decontaminate import Decontaminate
-from corpora.steps.filtering import DroppedSamples
+from corpora.steps.filtering import DroppedSamples, DroppingFilter
 
 CONTAMINATED = "contaminated.jsonl"
 """The list, beside a corpus's shards."""
@@ -17,7 +16,7 @@ _REASON = "contaminated"
 _ENTRY = "contamination"
 
 
-class DropContaminated(BaseFilter):
+class DropContaminated(DroppingFilter):
     """Drops documents that hold an evaluation text, and writes ``contaminated/TASK.jsonl``.
 
     Args:
@@ -25,11 +24,10 @@ class DropContaminated(BaseFilter):
         folder: Of the stage.
     """
 
-    type = "filter"
     name = "decontaminate"
 
     def __init__(self, rule: Decontaminate, folder: Path) -> None:
-        super().__init__(exclusion_writer=_Listed(folder))  # pyright: ignore[reportArgumentType]
+        super().__init__(_Listed(folder))
         self.rule = rule
 
     @override

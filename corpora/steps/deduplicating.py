@@ -9,7 +9,10 @@ from datatrove.pipeline.base import PipelineStep
 
 from corpora.dedup.config import DedupConfig
 from corpora.dedup.removals import Removals
+from corpora.steps.cleaning import change
 from corpora.steps.filtering import excerpt
+from corpora.steps.labels import label
+from corpora.steps.losses import Losses
 from corpora.steps.samples import Samples
 
 _EMPTY = "only_repeats"
@@ -18,8 +21,8 @@ _EMPTY = "only_repeats"
 class Deduplicate(PipelineStep):
     """Drops copies and cuts out repeats of the documents that ``ReadParts`` yields, by their numbers.
 
-    Counts ``dropped_REASON``, and the ``lines``, ``passages`` and ``chars`` that were cut. A document of which only
-    repeats are left is dropped as ``only_repeats``.
+    Counts ``dropped_REASON``, ``lost/REASON/DOMAIN`` and ``bytes_lost``; ``changed``, by domain too; and the ``lines``,
+    ``passages`` and ``chars`` that were cut. A document of which only repeats are left is dropped as ``only_repeats``.
 
     Args:
         folder: The dedup folder.
@@ -39,18 +42,26 @@ class Deduplicate(PipelineStep):
         del world_size
         removals = Removals.load(self.folder, rank, self.config)
         samples = Samples(self.stage / "samples" / self.name, rank)
+        losses = Losses()
         for piece in data:
             with self.track_time():
                 number: int = piece.metadata["number"]
-                reason = removals.reason(number)
+                reason, text = removals.reason(number), piece.text
                 if reason is None:
-                    piece.text, cut = removals.apply(number, piece.text)
+                    text, cut = removals.apply(number, piece.text)
                     for name, count in cut.items():
                         self.stat_update(name, value=count)
-                    reason = None if piece.text else _EMPTY
+                    reason = None if text else _EMPTY
             if reason is None:
+                if text != piece.text:
+                    losses.change(piece.text, text)
+                    self.stat_update("changed", label("changed", piece.metadata["domain"]))
+                    samples.offer("changed", piece.id, change(piece, text))
+                    piece.text = text
                 yield piece
                 continue
             self.stat_update(f"dropped_{reason}")
+            losses.drop(piece, reason)
             samples.offer(reason, piece.id, excerpt(piece) | {"copy_of": removals.copy_of(number)})
+        losses.count_in(self)
         samples.write()

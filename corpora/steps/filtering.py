@@ -1,5 +1,6 @@
 """A rule as a step: documents it gives a reason for are dropped, counted, and sampled for the report."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self, override
 
@@ -7,14 +8,33 @@ from datatrove.data import Document as Piece
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from corpora.facts import Facts, Rule
+from corpora.steps.losses import Losses
 from corpora.steps.samples import Samples
 
 _FACTS = "facts"
 _SHOWN_CHARS = 600
 
 
-class Filter(BaseFilter):
-    """Applies one rule through datatrove's filter, which counts ``dropped_REASON``.
+class DroppingFilter(BaseFilter):
+    """A filter of datatrove's that keeps samples of what it drops; datatrove counts ``dropped_REASON``.
+
+    Counts ``lost/REASON/DOMAIN`` and ``bytes_lost`` too.
+    """
+
+    type = "filter"
+
+    def __init__(self, dropped: "DroppedSamples") -> None:
+        super().__init__(exclusion_writer=dropped)  # pyright: ignore[reportArgumentType]
+        self._dropped = dropped
+
+    @override
+    def run(self, data: Iterable[Piece], rank: int = 0, world_size: int = 1) -> Iterator[Piece]:
+        yield from super().run(data, rank, world_size)  # pyright: ignore[reportArgumentType]
+        self._dropped.losses.count_in(self)
+
+
+class Filter(DroppingFilter):
+    """Applies one rule.
 
     Args:
         name: Of the rule.
@@ -22,11 +42,9 @@ class Filter(BaseFilter):
         folder: Of the stage.
     """
 
-    type = "filter"
-
     def __init__(self, name: str, rule: Rule, folder: Path) -> None:
         self.name = name
-        super().__init__(exclusion_writer=DroppedSamples(folder / "samples" / name))  # pyright: ignore[reportArgumentType]
+        super().__init__(DroppedSamples(folder / "samples" / name))
         self.rule = rule
 
     @override
@@ -37,13 +55,15 @@ class Filter(BaseFilter):
 
 
 class DroppedSamples:
-    """Takes the place of datatrove's writer of dropped documents: keeps a few of each reason."""
+    """Takes the place of datatrove's writer of dropped documents: counts them and keeps a few of each reason."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.losses = Losses()
         self._samples: Samples | None = None
 
     def __enter__(self) -> Self:
+        self.losses = Losses()  # of this task alone, where one process runs several
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,7 +74,9 @@ class DroppedSamples:
     def write(self, document: Piece, rank: int = 0) -> None:
         """Take a dropped document."""
         self._samples = self._samples or Samples(self.folder, rank)
-        self._samples.offer(document.metadata["filter_reason"], document.id, excerpt(document))
+        reason: str = document.metadata["filter_reason"]
+        self.losses.drop(document, reason)
+        self._samples.offer(reason, document.id, excerpt(document))
 
 
 def excerpt(piece: Piece) -> dict[str, Any]:
