@@ -71,7 +71,7 @@ def _records(file: Path) -> Iterator[dict[str, Any]]:
     if name.endswith(JSON_SUFFIXES):
         yield from read_json_lines(file, quarantine, ())
     elif name.endswith(PARQUET_SUFFIXES):
-        from hanlm.parquet_rows import numbered_parquet_rows
+        from hanlm.arrow_rows import numbered_parquet_rows
 
         yield from (row for _, row in numbered_parquet_rows(file, quarantine, ()))
     else:
