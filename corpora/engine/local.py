@@ -1,9 +1,13 @@
 """Tasks in processes of this machine; a worker that dies ends the run with a sentence, not with a hang."""
 
 import multiprocessing
+import os
 import signal
+import sys
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import Any, override
 
 from datatrove.executor.local import LocalPipelineExecutor
@@ -41,23 +45,30 @@ class LocalExecutor(DurableMarks, LocalPipelineExecutor):
             self._run_in_pool(ranks)
 
     def _run_in_pool(self, ranks: list[int]) -> None:
-        # forkserver: a fork of this process would take along locks that its other threads hold.
-        context = multiprocessing.get_context("forkserver")
-        pool = ProcessPoolExecutor(min(self.workers, len(ranks)), mp_context=context, initializer=_begin_worker)
+        num_workers = min(self.workers, len(ranks))
+        # spawn: a fork of this process would take along locks that its other threads hold, and a fork server would be
+        # the workers' parent in the place of this process: they would not be told when it is killed.
+        context = multiprocessing.get_context("spawn")
+        # Each worker is given this executor once: it holds the slices of every task, megabytes of them at 10 TB.
+        pool = ProcessPoolExecutor(num_workers, mp_context=context, initializer=_begin_worker, initargs=(self,))
+        workers: list[BaseProcess] = []
         try:
-            futures: set[Future[None]] = {pool.submit(self.run_task, rank) for rank in ranks}
-            while futures:
-                done, futures = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            waiting, running = deque(ranks), set[Future[None]]()
+            while waiting or running:
+                while waiting and len(running) < 2 * num_workers:  # one each in reserve, so that none waits for us
+                    running.add(pool.submit(_run_task, waiting.popleft()))
+                workers = _processes(pool)
+                done, running = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
                 refuse_if_stopped()
         except BrokenProcessPool as error:
-            raise Interrupted(
-                "a worker process was killed (by hand, or by the system for want of memory); finished tasks are kept: "
-                "run the same command again, with fewer --workers if memory ran out."
-            ) from error
+            pool.shutdown(wait=True)  # which reads the exit codes
+            refuse_if_stopped()  # a signal to the whole group ended the workers before us
+            raise _worker_died(workers) from error
         except BaseException:
-            _kill_workers(pool)
+            for worker in _processes(pool):
+                worker.kill()  # what their tasks began is begun again by the next run
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -71,13 +82,34 @@ class LocalExecutor(DurableMarks, LocalPipelineExecutor):
         self._run_for_rank(rank)
 
 
-def _begin_worker() -> None:
+_of_this_worker: list[LocalExecutor] = []
+
+
+def _begin_worker(executor: LocalExecutor) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the main process decides
     end_with_creator()
+    if (parent := multiprocessing.parent_process()) is not None and parent.pid != os.getppid():
+        sys.exit("the main process ended before its worker began")
+    _of_this_worker.append(executor)
 
 
-def _kill_workers(pool: ProcessPoolExecutor) -> None:
-    """End the workers at once: what their tasks began is begun again by the next run."""
-    workers: dict[int, Any] = getattr(pool, "_processes", None) or {}
-    for process in list(workers.values()):
-        process.kill()
+def _run_task(rank: int) -> None:
+    _of_this_worker[0].run_task(rank)
+
+
+def _processes(pool: ProcessPoolExecutor) -> list[BaseProcess]:
+    workers: dict[int, BaseProcess] = getattr(pool, "_processes", None) or {}
+    return list(workers.values())
+
+
+def _worker_died(workers: list[BaseProcess]) -> Exception:
+    """Return what to raise for a broken pool, which ends the workers that are left with SIGTERM."""
+    codes = [worker.exitcode for worker in workers]
+    killed = sorted(-code for code in codes if code is not None and code < 0)
+    if not killed:
+        return RuntimeError(f"a worker process ended by itself, with exit codes {codes}; what it said stands above.")
+    number = next((number for number in killed if number != signal.SIGTERM), signal.SIGTERM)
+    return Interrupted(
+        f"a worker process was killed by {signal.Signals(number).name} (by hand, or by the system for want of "
+        "memory); finished tasks are kept: run the same command again, with fewer --workers if memory ran out."
+    )

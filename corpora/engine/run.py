@@ -19,17 +19,38 @@ def run_stage(stage: Stage, config: EngineConfig, work: Path) -> tuple[StepCount
         work: Folder on a file system that every worker sees.
 
     Raises:
+        ConfigError: If jobs that an earlier try gave to Slurm are still queued, and it is to run elsewhere now.
         Interrupted: If it was stopped; the same call goes on from the completed tasks.
         HanLMError: What a task raised.
     """
     refuse_if_stopped()
     folder = stage.folder(work)
+    if config.executor != "slurm":
+        _refuse_queued(folder.parent)
     with followed(folder, stage.num_tasks, f"corpus build: {stage.name}"):
         _executor(stage, config, folder).run()
     return stage_counts(folder, stage.num_tasks)
 
 
-def _executor(stage: Stage, config: EngineConfig, folder: Path) -> Any:
-    from corpora.engine.local import LocalExecutor
+def _refuse_queued(stages: Path) -> None:
+    if next(stages.glob("*/jobs/*.json"), None) is not None:
+        from corpora.engine.slurm import refuse_queued
 
-    return LocalExecutor(list(stage.pipeline), tasks=stage.num_tasks, workers=config.workers, logging_dir=str(folder))
+        refuse_queued(stages)
+
+
+def _executor(stage: Stage, config: EngineConfig, folder: Path) -> Any:
+    pipeline, tasks, workers = stage.pipeline, stage.num_tasks, config.workers
+    match config.executor:
+        case "local":
+            from corpora.engine.local import LocalExecutor
+
+            return LocalExecutor(list(pipeline), tasks=tasks, workers=workers, logging_dir=str(folder))
+        case "slurm":
+            from corpora.engine.slurm import SlurmExecutor
+
+            return SlurmExecutor(pipeline, tasks=tasks, workers=workers, config=config.slurm, logging_dir=folder)
+        case "ray":
+            from corpora.engine.ray import RayExecutor
+
+            return RayExecutor(pipeline, tasks=tasks, workers=workers, logging_dir=folder)

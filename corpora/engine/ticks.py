@@ -1,5 +1,6 @@
 """How far running tasks are: each writes it down now and then, and the process that waits for them reads it."""
 
+import os
 import threading
 import time
 from collections.abc import Generator
@@ -37,14 +38,13 @@ class Ticks:
 @contextmanager
 def followed(folder: Path, num_tasks: int, description: str) -> Generator[None]:
     """Show how many of a stage's tasks are completed, and what the running ones have read, until the block ends."""
+    so_far = _SoFar(folder)
     with progress(num_tasks, f"{description}: tasks") as bar:
         ended = threading.Event()
 
         def follow() -> None:
             while not ended.wait(_READ_SECONDS):
-                num_documents, num_bytes = _total(folder / "ticks")
-                note = f"{num_documents:,} documents, {num_bytes / 1e6:,.0f} MB" if num_documents else ""
-                bar.advance(_num_completed(folder) - bar.done, note)
+                bar.advance(so_far.look() - bar.done, so_far.note)
 
         thread = threading.Thread(target=follow, daemon=True)
         thread.start()
@@ -53,21 +53,38 @@ def followed(folder: Path, num_tasks: int, description: str) -> Generator[None]:
         finally:
             ended.set()
             thread.join()
-            bar.advance(_num_completed(folder) - bar.done)
+            bar.advance(so_far.look() - bar.done, so_far.note)
 
 
-def _num_completed(folder: Path) -> int:
-    marks = folder / "completions"
-    return sum(1 for _ in marks.iterdir()) if marks.is_dir() else 0
+class _SoFar:
+    """What the marks and ticks of a stage say; each task's files are read until it is completed, and not again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._final: dict[str, tuple[int, int]] = {}
+        self.note = ""
+
+    def look(self) -> int:
+        """Return how many tasks are completed, and note what was read."""
+        completed = set(_names(self._folder / "completions"))
+        for name in completed - self._final.keys():
+            self._final[name] = self._read(name)
+        running = [self._read(name) for name in _names(self._folder / "ticks") if name not in self._final]
+        num_documents, num_bytes = (sum(column) for column in zip((0, 0), *self._final.values(), *running, strict=True))
+        if num_documents:
+            self.note = f"{num_documents:,} documents, {num_bytes / 1e6:,.0f} MB"
+        return len(completed)
+
+    def _read(self, name: str) -> tuple[int, int]:
+        try:
+            num_documents, num_bytes = (self._folder / "ticks" / name).read_text().split()
+        except (OSError, ValueError):  # not yet there, or half-written
+            return 0, 0
+        return int(num_documents), int(num_bytes)
 
 
-def _total(folder: Path) -> tuple[int, int]:
-    num_documents = num_bytes = 0
-    for path in folder.iterdir() if folder.is_dir() else ():
-        match path.read_text().split():
-            case [documents, size]:
-                num_documents += int(documents)
-                num_bytes += int(size)
-            case _:
-                continue
-    return num_documents, num_bytes
+def _names(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(folder)]
+    except OSError:
+        return []
