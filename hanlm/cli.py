@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -40,6 +40,7 @@ class Command:
 COMMANDS = (
     Command(("run",), "hanlm.recipe:run", "Run a recipe: every stage in order, skipping what is finished."),
     Command(("corpus", "collect"), "corpora.collect:collect", "Collect text that installed packages ship."),
+    Command(("corpus", "sets"), "corpora.sets:sets", "List well-known sets of text: licence, size, how to fetch."),
     Command(("corpus", "build"), "corpora.build:build", "Clean, filter, deduplicate and split raw text."),
     Command(("corpus", "tokenize"), "corpora.tokenize:tokenize", "Turn a corpus into Megatron token files."),
     Command(("extend-vocab",), "tokenizer.extend:extend", "Add Chinese tokens to a tokenizer and its model."),
@@ -210,22 +211,31 @@ def _bind(command: Command) -> Callable[..., None]:
     stage = _load(command)
     plan: Callable[[Any], list[str]] = sys.modules[stage.__module__].plan
 
-    def run(config: Any, *, dry_run: bool = False, config_file: Path | None = None) -> None:
+    schema = config_type(command)
+
+    def run(config: Any = None, *, dry_run: bool = False, config_file: Path | None = None) -> None:
         assert config_file is None  # taken out of the arguments before; declared for --help alone
+        config = schema() if config is None else config
         if dry_run:
             _print_plan(config, plan(config))
             return
         if (out := stage(config)) is not None and is_main_process():
             print(out)
 
-    flat = Annotated[config_type(command), Parameter(name="*")]
+    flat = Annotated[schema, Parameter(name="*")]
+    needs_nothing = all(f.default is not MISSING or f.default_factory is not MISSING for f in fields(schema))
     dry = Annotated[bool, Parameter(help="Print the resolved configuration and what would happen, then stop.")]
     file = Annotated[
         Path | None, Parameter(name="--config", help="YAML with any of these options; other flags override it.")
     ]
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
-            inspect.Parameter("config", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=flat),
+            inspect.Parameter(
+                "config",
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                annotation=flat,
+                default=schema() if needs_nothing else inspect.Parameter.empty,
+            ),
             inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, annotation=dry, default=False),
             inspect.Parameter("config_file", inspect.Parameter.KEYWORD_ONLY, annotation=file, default=None),
         ]
