@@ -10,7 +10,7 @@ from typing import IO, BinaryIO, cast
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from corpora.sources.formats import format_of
-from corpora.sources.raw_file import RawFile
+from corpora.sources.raw_file import RawFile, named
 from corpora.sources.source import Source
 from corpora.sources.unpacking import MAX_MEMBER_BYTES, RatioGuard, is_unsafe, refuse_bomb
 from hanlm.errors import InputError
@@ -78,7 +78,7 @@ def read_tar(file: RawFile, source: Source, quarantine: Quarantine) -> Iterator[
 def _is_refused(reason: str, name: str, number: int, file: RawFile, quarantine: Quarantine) -> bool:
     if reason:
         quarantine.num_seen += 1
-        quarantine.add(reason, f"{file.label}!{name}", number, name.encode("utf-8", "backslashreplace"))
+        quarantine.add(reason, f"{file.label}!{named(name)}", number, name.encode("utf-8", "backslashreplace"))
     return bool(reason)
 
 
@@ -86,6 +86,7 @@ def _member_documents(
     name: str, opener: Opener, file: RawFile, source: Source, quarantine: Quarantine
 ) -> Iterator[Document]:
     """Yield a member's documents; what is no text is passed over, and an archive in an archive is not opened."""
+    name = named(name)
     kind = format_of(name, None if source.format in ("zip", "tar") else source.format)
     if kind is None or not is_visible(Path(name)):
         return

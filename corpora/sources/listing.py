@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from corpora.sources.formats import endings, format_of
+from corpora.sources.raw_file import named
 from corpora.sources.source import Source
 from hanlm.artifact import read_manifest
 from hanlm.errors import InputError
@@ -29,7 +30,7 @@ def list_source_files(source: Source) -> list[tuple[Path, str]]:
     if not path.exists():
         raise InputError(f"{path} does not exist; check the path.")
     if not path.is_dir():
-        return [(_require_readable(path, source), path.name)]
+        return [(_require_readable(path, source), named(path.name))]
     if read_manifest(path) is not None:
         files = document_files(path, "all")
     else:
@@ -38,7 +39,7 @@ def list_source_files(source: Source) -> list[tuple[Path, str]]:
             _require_whole_data_set(state)
     if not files:
         raise InputError(f"{path} holds no non-empty file ending in {endings()}; pass a folder of texts.")
-    return [(file, file.relative_to(path).as_posix()) for file in files]
+    return [(file, named(file.relative_to(path).as_posix())) for file in files]
 
 
 def passed_over(source: Source) -> Counter[str]:

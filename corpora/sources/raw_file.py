@@ -73,11 +73,25 @@ def document(
 ) -> Document:
     """Return a document with its source's labels; ``origin`` is where it is from, by default its file."""
     return Document(
-        id=id,
-        text=text,
+        id=encodable(id),
+        text=encodable(text),
         domain=source.domain or "default",
         lang=lang or source.lang or "",
-        source=origin or file.name,
+        source=encodable(origin) or file.name,
         license=source.license,
         group=group,
     )
+
+
+def encodable(text: str) -> str:
+    """Return the text without lone surrogates, which no file can hold: `&#xD800;` in markup names one."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "ignore").decode("utf-8")
+    return text
+
+
+def named(path: str) -> str:
+    """Return a file's name for people and ids; the bytes of one that is not UTF-8 are spelled out."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -16,7 +16,7 @@ from corpora.sources.formats import format_of
 from corpora.sources.hub import list_shards, read_shard
 from corpora.sources.known_sets import with_known_set
 from corpora.sources.listing import list_source_files
-from corpora.sources.raw_file import RawFile
+from corpora.sources.raw_file import RawFile, named
 from corpora.sources.source import Source
 from hanlm.encodings import UTF8, codec_name, detect_file
 from hanlm.errors import InputError
@@ -91,7 +91,7 @@ def read_slice(slice: Slice, source: Source, quarantine: Quarantine) -> Iterator
     if kind.name in ("jsonl", "txt") and slice.stop is not None:
         opener = partial(_open_part, slice.path, slice.start, slice.stop)
     file = RawFile(
-        label=str(slice.path),
+        label=named(str(slice.path)),
         name=slice.name,
         open=opener,
         path=slice.path,

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from corpora.sources.raw_file import MAX_WHOLE_BYTES, RawFile, document
+from corpora.sources.raw_file import RawFile, document
 from corpora.sources.source import Source
-from corpora.sources.web_page import decode_page, main_text
+from corpora.sources.web_page import MAX_PAGE_BYTES, decode_page, main_text
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document
@@ -46,7 +46,7 @@ def _page(
     raw: bytes, kind: str, number: int, record: Any, file: RawFile, source: Source, quarantine: Quarantine
 ) -> Iterator[Document]:
     quarantine.num_seen += 1
-    if len(raw) > MAX_WHOLE_BYTES:
+    if len(raw) > MAX_PAGE_BYTES:
         quarantine.add("too_long", file.label, number, raw)
         return
     is_cut = record.rec_headers.get_header("WARC-Truncated") is not None
@@ -99,7 +99,7 @@ def _content(record: Any) -> bytes:
     import zlib
 
     try:
-        return bytes(record.content_stream().read(MAX_WHOLE_BYTES + 1))
+        return bytes(record.content_stream().read(MAX_PAGE_BYTES + 1))
     except (zlib.error, OSError, ValueError):  # a page that is not packed as its header says
         return b""
 

@@ -3,13 +3,18 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Final
 
+from corpora.sources.epub import html_text
 from corpora.sources.raw_file import RawFile, document
 from corpora.sources.source import Source
 from hanlm.encodings import CHINESE_ENCODINGS, UTF8, codec_name, detect
 from hanlm.errors import ConfigError
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document
+
+MAX_PAGE_BYTES: Final = 2**24
+"""Largest page that is taken apart; crawls cut pages at a megabyte or five."""
 
 _DECLARED_WITHIN = 4096
 _CHARSET = re.compile(rb"""<(?:meta\b[^>]{0,500}?charset|\?xml\b[^>]{0,200}?encoding)\s*=\s*["']?\s*([\w-]+)""", re.I)
@@ -18,14 +23,15 @@ _LENIENT = frozenset({"koi8-r", "koi8-u", "tis-620"})
 
 
 def read_page(file: RawFile, source: Source, quarantine: Quarantine) -> Iterator[Document]:
-    """Yield the one document of an HTML file; its text is empty where a page holds no main text."""
-    raw, is_whole = file.read_whole()
+    """Yield the one document of an HTML file: its main text, or all its text where none of it stands out."""
+    raw, is_whole = file.read_whole(MAX_PAGE_BYTES)
     quarantine.num_seen += 1
     html = decode_page(raw, source.encoding) if is_whole else "too_long"
     if isinstance(html, str):
         quarantine.add(html, file.label, 1, raw)
     else:
-        yield document(source, file, id=file.name, text=main_text(html[0]))
+        # Of a page that somebody put here, all text is better than none; a crawl's pages of menus are better left.
+        yield document(source, file, id=file.name, text=main_text(html[0]) or html_text(html[0].encode()))
 
 
 def decode_page(raw: bytes, declared: str | None = None, *, is_cut: bool = False) -> tuple[str] | str:
@@ -61,7 +67,7 @@ def main_text(html: str) -> str:
     """Return a page's title and main text, without menus, advertisements and comments; empty if it has none."""
     import trafilatura
 
-    found = trafilatura.bare_extraction(html, include_comments=False, with_metadata=True)
+    found = trafilatura.bare_extraction(html.replace("\0", ""), include_comments=False, with_metadata=True)
     if found is None:
         return ""
     text, title = str(getattr(found, "text", "") or ""), str(getattr(found, "title", "") or "").strip()

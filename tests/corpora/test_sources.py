@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import os
+import pickle
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import zstandard
 from slices import read_all, texts_of
 
 from corpora.sources.listing import passed_over
+from corpora.sources.slices import list_slices
 from corpora.sources.source import Fields, Source
 from hanlm.cli import main
 from hanlm.errors import ConfigError, InputError
@@ -270,6 +272,23 @@ def test_a_data_set_is_streamed_by_name(tmp_path: Path):
         read_all(Source(path=Path(f"hf:{folder}::nosplit")))
     with pytest.raises(ConfigError, match="hf:NAME"):
         read_all(Source(path=Path("hf:a:b:c:d")))
+
+
+def test_names_that_are_not_utf8_are_spelled_out(tmp_path: Path):
+    folder = tmp_path / os.fsdecode(b"\xce\xc4")
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff.jsonl")).write_bytes(record("好") + b"{\n")
+    documents, quarantine, _ = read_all(Source(path=tmp_path), quarantine_path=tmp_path / "q")
+    assert documents[0].source == r"\udcce\udcc4/\udcff.jsonl"
+    assert quarantine.counts == {"malformed_json": 1}
+    assert b"udcff" in (tmp_path / "q").read_bytes()
+
+
+def test_slices_and_sources_travel_to_other_processes(tmp_path: Path):
+    (tmp_path / "x.txt").write_text("好", encoding="utf-8")
+    source = Source(path=tmp_path, fields=Fields(text=("a", "b")), encoding="gbk")
+    slices = list_slices([source], 100)
+    assert pickle.loads(pickle.dumps((source, slices))) == (source, slices)
 
 
 def test_lines_of_one_neighbourhood_are_one_group(tmp_path: Path):

@@ -111,6 +111,15 @@ def test_a_truncated_warc_file_is_an_error_wherever_it_is_cut(tmp_path: Path, is
         read_all(Source(path=path))
 
 
+@pytest.mark.fault(17)
+def test_what_markup_names_but_no_file_can_hold_is_left_out(tmp_path: Path):
+    (tmp_path / "a.html").write_bytes(page(body=f"&#xD800;&#0;{BODY}").replace(b"</p>", b"\0</p>"))
+    (tmp_path / "b.html").write_bytes(b"<p>&#xDFFF;short</p>")
+    for document in read_all(Source(path=tmp_path))[0]:
+        json.dumps(document.text, ensure_ascii=False).encode("utf-8")
+    assert BODY in read_all(Source(path=tmp_path))[0][0].text
+
+
 def test_html_files_in_folders_are_read_with_their_titles(tmp_path: Path):
     (tmp_path / "子 目录").mkdir()
     (tmp_path / "a.html").write_bytes(page("gbk", "gb18030"))

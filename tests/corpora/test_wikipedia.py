@@ -190,6 +190,15 @@ def test_conversion_markup_is_resolved_to_one_variant(markup: str, hans: str, ha
     assert resolve_variants(markup, "zh-hant") == hant
 
 
+@pytest.mark.fault(17)
+def test_lone_surrogates_and_templates_without_end_cost_nothing_else(tmp_path: Path):
+    pages = [page(1, "一", "甲&#xD800;乙"), page(2, "二", "{{a|" * 5000), page(3, "三", "丙")]
+    write_dump(tmp_path / NAME, *pages)
+    documents, quarantine, _ = read_all(Source(path=tmp_path))
+    assert [d.text for d in documents] == ["一\n\n甲乙", "三\n\n丙"]
+    assert quarantine.counts == {"malformed_wikitext": 1}
+
+
 def test_a_traditional_source_takes_the_traditional_side(tmp_path: Path):
     write_dump(tmp_path / NAME, page(1, "一", "-{zh-hans:软件;zh-hant:軟體}-"))
     assert read_all(Source(path=tmp_path, lang="zh-Hant"))[0][0].text == "一\n\n軟體"

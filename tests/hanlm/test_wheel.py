@@ -21,6 +21,7 @@ def test_an_installed_wheel_runs_the_shipped_recipe_from_anywhere(tmp_path: Path
     top = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert top == {"hanlm", "tokenizer", "corpora", "pretrain", "sft", "eval"}
     assert "hanlm/recipes/demo.yaml" in names
+    assert "corpora/sources/known_sets.yaml" in names
     assert "hanlm/recipes/demo/base/model.safetensors" in names
 
     # -P keeps the checkout out of the path; the unpacked wheel comes before the editable installation.
