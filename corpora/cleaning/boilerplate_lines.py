@@ -6,7 +6,10 @@ from typing import Final
 from corpora.cleaning.boilerplate_names import BESIDE_OTHERS, OF_PAGES
 
 # Whole literals, so that the engine can skip from one possible first character to the next.
-_RARE_WORDS: Final = "ICP|公网安备|许可证|opyright|OPYRIGHT|©|版权|ights|转载|转发|ookie|OOKIE|avaScript|avascript|声明|未经|非经|位置|首页"
+_RARE_WORDS: Final = (
+    "ICP|公网安备|许可证|opyright|OPYRIGHT|©|版权|ights|转载|转发|ookie|OOKIE"
+    "|avaScript|avascript|声明|未经|非经|位置|首页"
+)
 RARE_HINT: Final = re.compile(_RARE_WORDS)
 """Something that stands in every certain line longer than ``MAX_SHORT_LINE``."""
 HINT: Final = re.compile(

@@ -46,7 +46,8 @@ _SPOKEN_OF: Final = re.compile(
     r"(?:标[记签识]|標[記籤簽]|元素|\btags?|\belements?)[ :：]{0,2}</?[A-Za-z][^<>\n]{0,200}>"
     r"|</?[A-Za-z][^<>\n]{0,200}> ?(?:标[记签识]|標[記籤簽]|元素|tags?\b|elements?\b)"
     r"|[“「『\"'(（]</?[A-Za-z][^<>\n]{0,200}>[”」』\"')）]"
-    r"|(?:HTML|XML|html|xml) ?(?:标[记签识]|標[記籤簽]|元素|代[码碼]|源[码碼]|文[档檔]|tags?\b|elements?\b|code\b|document\b)"
+    r"|(?:HTML|XML|html|xml) ?(?:标[记签识]|標[記籤簽]|元素|代[码碼]|源[码碼]|文[档檔])"
+    r"|(?:HTML|XML|html|xml) (?:tags?|elements?|code|document)\b"
 )
 _HAN_BESIDE: Final = re.compile(r"\s*[\u4e00-\u9fff\u3001-\u3011“‘（]")
 _BLANK_LINES: Final = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")

@@ -13,7 +13,7 @@ _LATIN: Final = re.compile(
     r"|(?<![A-ZÀ-Þ])[ÂÃ][\xa0-\xbf]"  # a Latin letter or sign; after a capital it may be a word's end
 )
 _LATIN_HINT: Final = re.compile(rf"[à-ïðÂÃ]{_NEXT}")
-_GBK_HINTS: Final = ("锛", "銆", "鐨", "鏄", "鎴", "涓")  # the first bytes of ，。的是我 and of 一中
+_GBK_HINTS: Final = ("锛", "銆", "鐨", "鏄", "鎴", "涓€")  # the first bytes of ，。的是我 and of 一
 _GBK_RUN: Final = re.compile(r"[\u4e00-\u9fff\ue000-\uf8ff\u3000-\u303f\uff00-\uffef€]{4,}")
 _CHINESE: Final = re.compile(r"[\u4e00-\u9fff\u3000-\u303f\uff00-\uffef“”‘’—…·]+")
 

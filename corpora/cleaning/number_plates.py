@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-_PROVINCES: Final = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
+PROVINCES: Final = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
+"""The provinces' short names that plates begin with."""
 _LETTER: Final = "A-HJ-NP-Z"
 _PLATE: Final = re.compile(
-    rf"[{_PROVINCES}][{_LETTER}][ ]?[·•]?[ ]?"
+    rf"[{PROVINCES}][{_LETTER}][ ]?[·•]?[ ]?"
     rf"(?P<number>[DABCEFGHJK][{_LETTER}0-9][0-9]{{4}}|[0-9]{{5}}[DABCEFGHJK]|[{_LETTER}0-9]{{5}}|[{_LETTER}0-9]{{4}}[挂学警港澳领])"
     r"(?![0-9A-Za-z])"
 )

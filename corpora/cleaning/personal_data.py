@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from corpora.cleaning.code import outside_code
+from corpora.cleaning.number_plates import PROVINCES
 from hanlm.errors import ConfigError
 
 Finder = Callable[[str], Iterator[tuple[int, int]]]
@@ -47,8 +48,12 @@ DEFAULT_TAGS: Final[Mapping[str, str]] = MappingProxyType(
 
 # Their digits must not be a part of an address, or in code of an expression.
 _NUMBERS: Final = frozenset(("bank-card", "mobile", "landline", "passport"))
-_ENOUGH_DIGITS: Final = re.compile(r"[0-9](?:[ -]?[0-9]){14}")
+# One pass over the text asks for all usual types but e-mail. A pattern that begins with one class is searched fastest.
+_HINT: Final = re.compile(
+    rf"[0-9{PROVINCES}](?:(?<=[0-9])(?:[ -]?[0-9]){{10}}|(?<=[{PROVINCES}])[A-HJ-NP-Z][ ·•A-HJ-NP-Z0-9])"
+)
 _DOMAIN: Final = re.compile(r"[@＠][A-Za-z0-9-]{1,63}\.[A-Za-z0-9]")
+_WITHOUT_HINT: Final = frozenset(("landline", "passport", "ipv4"))
 _MAX_ADDRESS_CHARS: Final = 300
 _QUOTES: Final = "\"'`“”"
 
@@ -78,8 +83,7 @@ class PersonalData:
     def mask(self, text: str) -> tuple[str, Counter[str]]:
         """Return the text masked, and how many of each type were; idempotent. Expects ASCII digits (``normalise``)."""
         counts = Counter[str]()
-        possible = _possible_types(text)
-        types = [name for name in TYPES if name in self.types and name in possible]
+        types = self.types if _may_hold_usual(text) else tuple(name for name in self.types if name in _WITHOUT_HINT)
         if not any(True for name in types for _ in _finder(name)(text)):
             return text, counts
         return outside_code(
@@ -88,7 +92,7 @@ class PersonalData:
             lambda code: self._masked(code, types, counts, in_code=True),
         ), counts
 
-    def _masked(self, text: str, types: list[str], counts: Counter[str], *, in_code: bool) -> str:
+    def _masked(self, text: str, types: tuple[str, ...], counts: Counter[str], *, in_code: bool) -> str:
         spans: list[tuple[int, int, str]] = []
         for name in types:
             for start, end in _finder(name)(text):
@@ -111,9 +115,12 @@ class PersonalData:
         return _address_before(tags).search(text, max(0, start - _MAX_ADDRESS_CHARS), start) is None
 
 
+_USUAL: Final = PersonalData()
+
+
 def mask(text: str) -> tuple[str, Counter[str]]:
     """Return the text with the usual types masked, and how many of each were."""
-    return PersonalData().mask(text)
+    return _USUAL.mask(text)
 
 
 def mask_personal_data(text: str) -> str:
@@ -121,14 +128,8 @@ def mask_personal_data(text: str) -> str:
     return mask(text)[0]
 
 
-def _possible_types(text: str) -> set[str]:
-    """Return the types that can occur in a text, asked cheaply: most texts hold none of those that are usual."""
-    possible = {"mobile", "plate", "passport", "ipv4", "landline"}
-    if _ENOUGH_DIGITS.search(text):
-        possible |= {"resident-id", "bank-card"}
-    if ("@" in text or "＠" in text) and _DOMAIN.search(text):
-        possible.add("email")
-    return possible
+def _may_hold_usual(text: str) -> bool:
+    return _HINT.search(text) is not None or (("@" in text or "＠" in text) and _DOMAIN.search(text) is not None)
 
 
 @cache

@@ -13,6 +13,7 @@ _STARTS_ANEW: Final = re.compile(
     r"[ \t#>|=+•·*-]|[“「『【]|第[一二三四五六七八九十百千零〇\d]{1,6}[章回节條条卷部篇]"
     r"|[（(]?[一二三四五六七八九十\d]{1,3}[)）、.．:]\s?|\[\d+\]|[①-⑳]|[A-Za-z][.)、]\s|```|~~~|[图表]\s?\d"
 )
+_ITEMS: Final = ("\n- ", "\n* ", "\n ", "\n#", "\n|", "\n>")
 _KEPT: Final = re.compile(r"[ \t#>|=`~]|[-*+•·] ")
 _WIDE: Final = re.compile("[\u2e80-\u9fff\uff00-\uff60“”‘’…—]")
 _HAN: Final = "\u4e00-\u9fff\u3400-\u4dbf"
@@ -34,13 +35,12 @@ def rejoin_lines(text: str) -> str:
 
     A text is taken for broken by its lines alone: at least five lines, and half of those that another follows, end
     without terminal punctuation; 85% of them are within 6 columns (Latin: 14) of one width from 40 (Latin: 56) to
-    160; at most 2% of all lines are wider; at most half of the lines that go on begin with a capital. A line near that width and without terminal punctuation is joined with the next,
-    unless that begins a heading, an item, a quotation or is indented. Verse is narrower, lists are ragged, and
-    ordinary paragraphs wider. Programs and fenced code stay.
+    160; at most 2% of all lines are wider; at most half of the lines that go on begin with a capital or as an item.
+    A line near that width and without terminal punctuation is joined with the next, unless that begins a heading, an
+    item, a quotation or is indented. Verse is narrower, lists are ragged, and ordinary paragraphs wider. Programs and
+    fenced code stay.
     """
-    num_single = text.count("\n") - 2 * text.count("\n\n")
-    # What most texts are, paragraphs with blank lines between them or a sentence at each line's end, is seen cheaply.
-    if num_single <= _MIN_BROKEN or text.count("。\n") - text.count("。\n\n") > (1.1 - _MIN_SHARE_BROKEN) * num_single:
+    if _is_plainly_whole(text):
         return text
     lines = text.split("\n")
     # Most texts have a line longer than any that was broken; to see that is cheap.
@@ -50,6 +50,15 @@ def rejoin_lines(text: str) -> str:
     if broken is None or is_code(text):
         return text
     return "\n".join(_joined(lines, broken, text))
+
+
+def _is_plainly_whole(text: str) -> bool:
+    """See cheaply what most texts are: paragraphs with blank lines between them, lines that end a sentence, lists."""
+    num_followed = text.count("\n")
+    if num_followed <= _MIN_BROKEN or (num_followed := num_followed - 2 * text.count("\n\n")) <= _MIN_BROKEN:
+        return True
+    limit = (1.1 - _MIN_SHARE_BROKEN) * num_followed
+    return text.count("。\n") - text.count("。\n\n") > limit or sum(map(text.count, _ITEMS)) > limit
 
 
 @dataclass(frozen=True, slots=True)

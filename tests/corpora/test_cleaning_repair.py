@@ -23,7 +23,7 @@ def test_utf8_that_was_read_as_windows_1252_comes_back(sentence: str):
     assert repair(garbled) == sentence
 
 
-@pytest.mark.parametrize("sentence", ["我们都是好人", "中国人民", "他说的话", "我们，我们，"])
+@pytest.mark.parametrize("sentence", ["我们都是好人", "中国人民是的", "他说的话", "我们，我们，"])
 def test_utf8_that_was_read_as_gbk_comes_back_where_no_byte_was_lost(sentence: str):
     """An even number of characters has an even number of bytes, all of which pair up."""
     garbled = sentence.encode().decode("gb18030")
