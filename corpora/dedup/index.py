@@ -85,17 +85,20 @@ def seal_index(out: Path, config: DedupConfig) -> None:
 
 
 def publish_index(out: Path, index: Path, name: str) -> None:
-    """Move a sealed run into the index by one rename.
+    """Copy a sealed run beside the others, then show it by one rename; the index may lie on another disk.
 
-    A run of this name that is there already is of an earlier try and goes first; the name is made of the
-    corpus's content, so it says the same.
+    A run of this name that is there already is of an earlier try, and is replaced.
     """
     index.mkdir(parents=True, exist_ok=True)
-    target, old = index / name, index / f".{name}.old"
-    shutil.rmtree(old, ignore_errors=True)
+    target, new, old = index / name, index / f".{name}.new", index / f".{name}.old"
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.copytree(out, new)
+    for file in new.iterdir():
+        fsync(file)
     if target.exists():
         target.rename(old)
-    out.rename(target)
+    new.rename(target)
     fsync(index)
     shutil.rmtree(old, ignore_errors=True)
 
