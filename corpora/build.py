@@ -12,8 +12,9 @@ from corpora.choice import Preset, chosen
 from corpora.cleaning.personal_data import PersonalData
 from corpora.dedup.config import DedupConfig
 from corpora.engine.config import EngineConfig, ExecutorName, SlurmConfig
-from corpora.eval_index import Decontamination
-from corpora.registry import STEPS
+from corpora.evaluation.config import Decontamination
+from corpora.filters.score_config import ScoreConfig
+from corpora.registry import SCORE, STEPS
 from corpora.settings import RuleSettings
 from corpora.sources.source import Source
 from hanlm.artifact import fingerprint
@@ -22,7 +23,7 @@ from hanlm.counts import by_reason
 from hanlm.errors import ConfigError
 from hanlm.log import say
 from hanlm.publish import publish, refuse_existing
-from hanlm.quarantine import MAX_QUARANTINED, kept_quarantine
+from hanlm.quarantine import MAX_QUARANTINED, QUARANTINE, kept_quarantine
 from hanlm.records import TxtUnit, list_files, passed_over
 from hanlm.text import MIN_HAN_RATIO
 
@@ -70,6 +71,8 @@ class BuildConfig:
     """Evaluation files: documents that hold their questions or answers are dropped, and listed."""
     index: Path | None = None
     """Folder that remembers what earlier corpora hold: their documents are dropped here, and this one's added."""
+    tokenizer: Path | None = None
+    """Folder with a tokenizer, for tokens per character in the report."""
     max_quarantined: float = MAX_QUARANTINED
     """Fail when a larger share of the records cannot be read."""
     workers: int | None = None
@@ -80,6 +83,8 @@ class BuildConfig:
     """Bytes of input that are one task, and one shard of the corpus."""
     rules: Annotated[RuleSettings, Parameter(show=False)] = field(default_factory=RuleSettings)
     """Limits of the filters (in a configuration file)."""
+    score: Annotated[ScoreConfig, Parameter(show=False)] = field(default_factory=ScoreConfig)
+    """What the step score learns from (in a configuration file)."""
     personal_data: Annotated[PersonalData, Parameter(show=False)] = field(default_factory=PersonalData)
     """What the step personal-data masks (in a configuration file)."""
     decontamination: Annotated[Decontamination, Parameter(show=False)] = field(default_factory=Decontamination)
@@ -97,7 +102,8 @@ class BuildConfig:
         for name in ("min_han_ratio", "max_han_ratio_other", "max_quarantined"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ConfigError(f"expected --{name.replace('_', '-')} between 0 and 1, got {value}.")
-        _ = self.steps  # refuses unknown names
+        if SCORE in self.steps and not self.score.good:
+            raise ConfigError("the step score learns from good documents; name them as `score: {good: [PATH, …]}`.")
         if not 0 <= self.valid_fraction < 1:
             raise ConfigError(f"expected --valid-fraction from 0 to below 1, got {self.valid_fraction}.")
         if self.workers is not None and self.workers < 1:
@@ -120,8 +126,8 @@ class BuildConfig:
             self.dedup,
             exact="duplicates" in names,
             near="near-duplicates" in names,
-            lines="repeated-lines" in names,
-            substrings="repeated-passages" in names,
+            lines="common-lines" in names,
+            substrings="common-passages" in names,
         )
 
     def decides_the_result(self) -> dict[str, Any]:
@@ -194,7 +200,7 @@ def build(config: BuildConfig) -> Path:
         pipeline = Pipeline(config=config, sources=sources, tasks=tasks, folder=folder, known=tuple(known))
         with stoppable(), kept_quarantine(draft) as quarantine:
             funnel = pipeline.run(engine, quarantine)
-        pipeline.publish(draft.folder)
+        pipeline.publish(draft.folder, funnel, draft.work / QUARANTINE)
         left = passed_over([source.path for source in sources])
         draft.record(**funnel.manifest_keys(), files_passed_over=dict(left))
     say(funnel.sentence())

@@ -1,8 +1,9 @@
 """The stages of ``hanlm corpus build``: every one a run of datatrove's over tasks that a kill does not undo."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from corpora.build import BuildConfig, index_name
@@ -14,12 +15,17 @@ from corpora.engine.counts import StepCounts
 from corpora.engine.run import run_stage
 from corpora.engine.stage import Stage
 from corpora.funnel import Funnel
-from corpora.read_stage import cleaning_steps, filtering_steps
-from corpora.sources.slices import Slice
+from corpora.read_stage import PERSONAL_DATA, cleaning_steps, filtering_steps
+from corpora.report.kept_copies import with_copies
+from corpora.report.quarantine import first_quarantined
+from corpora.report.tokens import tokens_per_char
+from corpora.report.write import samples_by_step, write_report
+from corpora.sources.slices import Slice, read_slice
 from corpora.sources.source import Source
-from corpora.steps.contamination import CONTAMINATED, gather_contaminated
+from corpora.steps.contamination import CONTAMINATED, first_contaminated, gather_contaminated
 from corpora.steps.deduplicating import Deduplicate
 from corpora.steps.labels import by_value
+from corpora.steps.measuring import Measure, MeasureRead
 from corpora.steps.parts import ReadParts, WriteParts
 from corpora.steps.publishing import WriteShards, move_shards
 from corpora.steps.reading import ReadSlices, gather_quarantine
@@ -27,6 +33,9 @@ from corpora.steps.signing import Sign
 from corpora.steps.splitting import Split
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
+
+_READ, _WRITE = "read", "write"
+_SAMPLED_SLICES, _SAMPLED_DOCUMENTS = 50, 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +62,7 @@ class Pipeline:
             Interrupted: If it was stopped; the next run goes on from there.
         """
         read = run_stage(self._read, engine, self.folder)
-        gather_quarantine(self._read.folder(self.folder), len(self.tasks), quarantine)
+        gather_quarantine(self._read_folder, len(self.tasks), quarantine)
         quarantine.check(self.config.max_quarantined)
         for stage in self._dedup_stages(_num_bytes(read)):
             run_stage(stage, for_little(engine, _num_bytes(read)), self.folder)
@@ -62,37 +71,58 @@ class Pipeline:
         _require_survivors(funnel)
         return funnel
 
-    def publish(self, out: Path) -> None:
-        """Move the finished shards into ``out``, and what they hold into the index, if there is one."""
+    def publish(self, out: Path, funnel: Funnel, quarantine: Path) -> None:
+        """Move the finished shards and the report into ``out``, and what they hold into the index, if there is one."""
         move_shards(self.folder / "shards", out)
-        gather_contaminated(self._read.folder(self.folder), out / CONTAMINATED)
+        gather_contaminated(self._read_folder, out / CONTAMINATED)
+        self._write_report(out, funnel, quarantine)
         if self.config.index is not None and self._index is not None:
             seal_index(self._index, self._dedup)
             publish_index(self._index, self.config.index, index_name(self.config.out))
 
     @cached_property
     def _read(self) -> Stage:
-        name = "read"
-        folder = self.folder / "stages" / name
+        folder = self._read_folder
         steps = [
             ReadSlices(self.sources, self.tasks, folder),
+            MeasureRead(),
             *cleaning_steps(self.config, folder),
-            *filtering_steps(self.config, folder, self.folder / "resources"),
+            *filtering_steps(self.config, folder, self.folder / "resources", self._sample),
             Sign(self._dedup_folder, self._dedup),
             WriteParts(self.folder / "parts"),
         ]
-        return Stage(name=name, pipeline=steps, num_tasks=len(self.tasks))
+        return Stage(name=_READ, pipeline=steps, num_tasks=len(self.tasks))
 
     @cached_property
     def _write(self) -> Stage:
-        name = "write"
         steps = [
             ReadParts(self.folder / "parts"),
-            Deduplicate(self._dedup_folder, self._dedup, self.folder / "stages" / name),
+            Deduplicate(self._dedup_folder, self._dedup, self._write_folder),
             Split(self.config.valid_fraction),
+            Measure(self._write_folder),
             WriteShards(self.folder / "shards"),
         ]
-        return Stage(name=name, pipeline=steps, num_tasks=len(self.tasks))
+        return Stage(name=_WRITE, pipeline=steps, num_tasks=len(self.tasks))
+
+    def _write_report(self, out: Path, funnel: Funnel, quarantine: Path) -> None:
+        samples = with_copies(samples_by_step([self._read_folder, self._write_folder]), self.folder / "parts")
+        tokenizer = self.config.tokenizer
+        write_report(
+            out,
+            funnel,
+            samples,
+            quarantined=first_quarantined(quarantine, [source.path for source in self.sources]),
+            contaminated=first_contaminated(out / CONTAMINATED),
+            tokens_per_char=tokens_per_char(tokenizer, samples.get(Measure.name, {})) if tokenizer else None,
+            mask=self.config.personal_data if PERSONAL_DATA in self.config.steps else None,
+        )
+
+    def _sample(self) -> Iterator[str]:
+        """Some texts from all over the input; what cannot be read is told when all of it is."""
+        slices = [each for task in self.tasks for each in task]
+        for each in slices[:: -(-len(slices) // _SAMPLED_SLICES)]:
+            documents = read_slice(each, self.sources[each.source], Quarantine())
+            yield from (document.text for document in islice(documents, _SAMPLED_DOCUMENTS))
 
     def _dedup_stages(self, num_bytes: int) -> list[Stage]:
         return dedup_stages(
@@ -107,6 +137,14 @@ class Pipeline:
     @property
     def _index(self) -> Path | None:
         return None if self.config.index is None else self.folder / "index"
+
+    @property
+    def _read_folder(self) -> Path:
+        return self.folder / "stages" / _READ
+
+    @property
+    def _write_folder(self) -> Path:
+        return self.folder / "stages" / _WRITE
 
     @property
     def _dedup_folder(self) -> Path:

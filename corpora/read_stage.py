@@ -1,18 +1,23 @@
 """The first stage: slices are read, cleaned, filtered, signed for deduplication, and kept as parts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datatrove.pipeline.base import PipelineStep
 
+from corpora.cleaning.chain import Chain
 from corpora.cleaning.registry import CLEANERS, make
 from corpora.decontaminate import Decontaminate
-from corpora.eval_index import build_index
+from corpora.evaluation.build import build_index
 from corpora.exclusions import read_exclusions
 from corpora.facts import Rule
+from corpora.filters.chinese_registry import CHINESE_RULES
 from corpora.filters.plain import HanRatio, Length
 from corpora.filters.quality_registry import QUALITY_STEPS
+from corpora.filters.score import make_score_rule
+from corpora.filters.score_sample import sample_texts
+from corpora.registry import SCORE
 from corpora.steps.cleaning import Clean
 from corpora.steps.contamination import DropContaminated
 from corpora.steps.filtering import Filter
@@ -21,7 +26,8 @@ from corpora.steps.masking import Mask
 if TYPE_CHECKING:
     from corpora.build import BuildConfig
 
-_PERSONAL_DATA = "personal-data"
+PERSONAL_DATA = "personal-data"
+_NUM_SAMPLED = 5_000
 
 
 def cleaning_steps(config: "BuildConfig", folder: Path) -> Iterator[PipelineStep]:
@@ -32,7 +38,7 @@ def cleaning_steps(config: "BuildConfig", folder: Path) -> Iterator[PipelineStep
     """
     names = [name for name in config.steps if name in CLEANERS]
     for name in names:
-        if name == _PERSONAL_DATA:
+        if name == PERSONAL_DATA:
             yield Mask(name, config.personal_data, folder)
         else:
             yield Clean(name, make(name), chinese_only=CLEANERS[name].chinese_only, folder=folder)
@@ -40,13 +46,16 @@ def cleaning_steps(config: "BuildConfig", folder: Path) -> Iterator[PipelineStep
         yield Clean("normalise-again", make("normalise"), chinese_only=False, folder=folder)
 
 
-def filtering_steps(config: "BuildConfig", folder: Path, resources: Path) -> Iterator[PipelineStep]:
+def filtering_steps(
+    config: "BuildConfig", folder: Path, resources: Path, read_sample: Callable[[], Iterable[str]]
+) -> Iterator[PipelineStep]:
     """Yield the chosen rules as steps, and those that files of the user's ask for.
 
     Args:
         config: The configuration.
         folder: Of the stage.
         resources: Folder for what is made once and read by every task.
+        read_sample: Reads some texts of the corpus, for a score that has to know what is usual.
     """
     if config.exclude:
         yield Filter("exclude", read_exclusions(config.exclude, config.max_quarantined), folder)
@@ -55,22 +64,30 @@ def filtering_steps(config: "BuildConfig", folder: Path, resources: Path) -> Ite
         path.parent.mkdir(parents=True, exist_ok=True)
         build_index(config.decontaminate, config.decontamination).save(path)
         yield DropContaminated(Decontaminate(path), folder)
-    for name, rule in _rules(config).items():
-        if name in config.steps:
-            yield Filter(name, rule(), folder)
+    for name in config.steps:
+        if name in CHINESE_RULES or name in QUALITY_STEPS:
+            yield Filter(name, _rule(name, config), folder)
+    if SCORE in config.steps:
+        yield Filter(SCORE, _score_rule(config, resources, read_sample), folder)
 
 
-def _rules(config: "BuildConfig") -> dict[str, Callable[[], Rule]]:
-    """Return what makes each rule, in the order of their steps: cheap and certain ones first."""
-    rules = config.rules
-    plain: dict[str, Callable[[], Rule]] = {
-        "length": lambda: Length(min_chars=config.min_chars, max_chars=config.max_chars),
-        "han-ratio": lambda: HanRatio(
-            min_han_ratio=config.min_han_ratio, max_han_ratio_other=config.max_han_ratio_other
-        ),
-        "language": lambda: rules.language,
-        "spam": lambda: rules.spam,
-        "lingua": lambda: rules.lingua,
-    }
-    quality = {name: (lambda step=step: step.make(rules.quality)) for name, step in QUALITY_STEPS.items()}
-    return plain | quality
+def _rule(name: str, config: "BuildConfig") -> Rule:
+    """Return the rule of a step with the limits of the configuration."""
+    if name == "length":
+        return Length(min_chars=config.min_chars, max_chars=config.max_chars)
+    if name == "han-ratio":
+        return HanRatio(min_han_ratio=config.min_han_ratio, max_han_ratio_other=config.max_han_ratio_other)
+    if name in QUALITY_STEPS:
+        return QUALITY_STEPS[name].make(config.rules.quality)
+    return getattr(config.rules, name.replace("-", "_"))
+
+
+def _score_rule(config: "BuildConfig", resources: Path, read_sample: Callable[[], Iterable[str]]) -> Rule:
+    sample: list[str] = []
+    if not config.score.bad or config.score.keep_fraction is not None:
+        sample = sample_texts(read_sample(), _NUM_SAMPLED, seed=0)
+    return make_score_rule(config.score, sample, resources / "score.safetensors", clean=_cleaner(config))
+
+
+def _cleaner(config: "BuildConfig") -> Callable[[str], str]:
+    return Chain([name for name in config.steps if name in CLEANERS])

@@ -3,39 +3,29 @@
 from collections.abc import Mapping
 from typing import Final
 
-from corpora.choice import Preset, StepInfo
+from corpora.choice import StepInfo
 from corpora.cleaning.registry import CLEANERS
+from corpora.filters.chinese_registry import CHINESE_RULES
 from corpora.filters.quality_registry import QUALITY_STEPS
 
-_BOTH: Final[frozenset[Preset]] = frozenset({"plain", "web"})
-_WEB: Final[frozenset[Preset]] = frozenset({"web"})
-_ASKED: Final[frozenset[Preset]] = frozenset()
+_BOTH: Final = frozenset({"plain", "web"})
+_WEB: Final = frozenset({"web"})
+_ASKED: Final = frozenset[str]()
 
-_FILTERS: Final = {
-    "length": StepInfo("filter", "empty documents, and those outside --min-chars and --max-chars", _BOTH),
-    "han-ratio": StepInfo(
-        "filter", "documents with too little Han for Chinese, or too much for another language", _BOTH
-    ),
-    "language": StepInfo("filter", "documents called Chinese that are Japanese, Korean or another language", _WEB),
-    "spam": StepInfo(
-        "filter", "advertisements, gambling, pornography, fake papers, pages made for search engines", _WEB
-    ),
-    "lingua": StepInfo("filter", "documents in another language than they declare, by the package lingua", _ASKED),
-}
+SCORE: Final = "score"
 
 _DEDUP: Final = {
     "duplicates": StepInfo("dedup", "documents whose text an earlier one has, character for character", _BOTH),
     "near-duplicates": StepInfo("dedup", "documents that MinHash finds nearly equal to an earlier one", _WEB),
-    "repeated-lines": StepInfo("dedup", "lines that stand in many documents, cut from all but the first", _WEB),
-    "repeated-passages": StepInfo(
-        "dedup", "long passages that an earlier document has, cut from the later ones", _ASKED
-    ),
+    "common-lines": StepInfo("dedup", "lines that stand in many documents, cut from all but the first", _WEB),
+    "common-passages": StepInfo("dedup", "long passages that an earlier document has, cut from the later ones", _ASKED),
 }
 
 STEPS: Final[Mapping[str, StepInfo]] = {
     **{name: StepInfo("clean", info.description, frozenset(info.presets)) for name, info in CLEANERS.items()},
-    **_FILTERS,
+    **{name: StepInfo("filter", what, frozenset(presets)) for name, (_, what, presets) in CHINESE_RULES.items()},
     **{name: StepInfo("filter", step.description, step.presets) for name, step in QUALITY_STEPS.items()},
+    SCORE: StepInfo("filter", "documents unlike the user's good sample", _ASKED),
     **_DEDUP,
 }
-"""By name. Of a filter the description says what it drops."""
+"""By name. Of a filter and of deduplication the description says what goes."""

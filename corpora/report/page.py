@@ -5,7 +5,7 @@ from typing import Any
 
 from corpora.report.contents import add_domains, add_kept, add_languages, add_lengths
 from corpora.report.judging import add_cleaners, add_filters
-from corpora.report.leftovers import add_contaminated, add_masked, add_duplicates, add_quarantine, add_tokens
+from corpora.report.leftovers import add_contaminated, add_duplicates, add_masked, add_quarantine, add_tokens
 from corpora.report.numbers import byte_size, counted, listed, share
 from hanlm.page import Card, Page
 from hanlm.page_bars import Bar, BarRow

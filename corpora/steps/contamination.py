@@ -1,5 +1,6 @@
 """Decontamination as a step: what goes is listed, with the evaluation text that it holds."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self, override
 
@@ -13,6 +14,7 @@ CONTAMINATED = "contaminated.jsonl"
 """The list, beside a corpus's shards."""
 
 _REASON = "contaminated"
+_SHOWN = 20
 _ENTRY = "contamination"
 
 
@@ -76,3 +78,11 @@ def gather_contaminated(folder: Path, out: Path) -> None:
     if lists:
         with out.open("wb") as file:
             file.writelines(path.read_bytes() for path in lists)
+
+
+def first_contaminated(path: Path) -> list[dict[str, Any]]:
+    """Return the first entries of the list; none where there is no list."""
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        return [orjson.loads(line) for line in islice(file, _SHOWN)]
