@@ -35,8 +35,8 @@ class Spam:
     its density and the number of distinct terms all are high.
     """
 
-    terms: Path = SPAM_TERMS
-    """YAML with kinds of terms, each a table of weight to a list of terms."""
+    terms: Path | None = None
+    """YAML with kinds of terms, each a table of weight to a list of terms; None is ``SPAM_TERMS``."""
     min_score: float = 12.0
     """Least sum of weights."""
     min_score_per_1000_chars: float = 40.0
@@ -53,7 +53,7 @@ class Spam:
 
     def score(self, text: str) -> tuple[float, int, dict[str, float]]:
         """Return the sum of weights, the number of distinct terms, and the sums of the kinds."""
-        index, weights = _terms(self.terms)
+        index, weights = _terms(self.terms or SPAM_TERMS)
         by_kind: defaultdict[str, float] = defaultdict(float)
         found = index.counts(text)
         num_distinct = 0

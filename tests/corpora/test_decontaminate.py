@@ -114,6 +114,17 @@ def test_the_name_of_a_law_is_no_evidence_of_the_question_that_names_it(tmp_path
     assert match(index, "根据《中华人民共和国食品安全法实施条例》的规定，经营者应当建立检查制度。") is None
 
 
+def test_a_poem_or_an_idiom_that_a_question_quotes_is_no_leak(tmp_path: Path):
+    (tmp_path / "poem.txt").write_text(
+        "“床前明月光，疑是地上霜”这两句诗的作者是谁，他写下它们的时候身在什么地方？\n"
+        "“塞翁失马，焉知非福”这个成语出自哪一部书，它说的是什么道理？\n",
+        encoding="utf-8",
+    )
+    index = build_index([tmp_path / "poem.txt"])
+    assert match(index, "床前明月光，疑是地上霜。举头望明月，低头思故乡。") is None
+    assert match(index, "俗话说得好，塞翁失马，焉知非福，丢了工作未必是坏事。") is None
+
+
 def test_choices_tell_only_together_and_what_they_share_counts_once(tmp_path: Path):
     names = [
         "掩饰隐瞒犯罪所得及其收益罪的从犯",
