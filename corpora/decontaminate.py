@@ -150,8 +150,7 @@ def _whole(index: EvalIndex, text_id: int, letters: Codes, places: Places, start
 
 
 def _excerpt(text: str, places: Places, starts: Places, n: int) -> str:
-    """Return the first run of shared n-grams as the document writes it."""
-    gaps = np.flatnonzero(np.diff(starts) > _MAX_GAP)
-    last = starts[gaps[0]] if len(gaps) else starts[-1]
-    first, end = int(places[starts[0]]), int(places[min(last + n, len(places)) - 1]) + 1
+    """Return the run with most of the shared n-grams as the document writes it."""
+    run = max(np.split(starts, np.flatnonzero(np.diff(starts) > _MAX_GAP) + 1), key=len)
+    first, end = int(places[run[0]]), int(places[min(run[-1] + n, len(places)) - 1]) + 1
     return text[first : min(end, first + _MAX_EXCERPT_CHARS)]

@@ -278,3 +278,9 @@ def test_an_exclusion_is_a_rule_on_whole_texts():
     assert rule(Facts(QUESTION.replace("，", "、"))) == "excluded"
     assert rule(Facts(QUESTION + AROUND)) is None
     assert pickle.loads(pickle.dumps(rule))(Facts(QUESTION)) == "excluded"
+
+
+def test_the_excerpt_is_where_the_document_has_most(index: EvalIndex):
+    found = match(index, QUESTION[:14] + AROUND * 5 + QUESTION)
+    assert found is not None
+    assert found.excerpt == QUESTION.removesuffix("？")
