@@ -116,6 +116,13 @@ def small_corpus(folder: Path) -> Path:
     return build(BuildConfig(input=(folder / "few.txt",), txt_unit="line", out=folder / "few", valid_fraction=0.05))
 
 
+def _sentence(row: dict[str, Any]) -> str:
+    wall = f"{row['seconds']:6.1f} s ({row['start_seconds']:.1f} to start), {row['mb_per_second']:5.1f} MB/s"
+    used = f"{row['cpu_seconds']:6.1f} processor seconds ({row['start_cpu']:.1f} to start)"
+    rate = f"{row['mb_per_cpu_second']:5.1f} MB per processor second"
+    return f"{row['name']:24} {row['workers']} processes: {wall}; {used}, {rate}"
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,11 +153,7 @@ def main() -> None:
                 row["mb_per_second"] = megabytes / (run[0] - start[0])
                 row["mb_per_cpu_second"] = megabytes / (run[1] - start[1])
                 rows.append(row)
-                print(
-                    f"{name:24} {workers} processes: {run[0]:6.1f} s ({start[0]:.1f} to start), "
-                    f"{row['mb_per_second']:5.1f} MB/s; {run[1]:6.1f} processor seconds, {row['mb_per_cpu_second']:5.1f} MB per processor second",
-                    flush=True,
-                )
+                print(_sentence(row), flush=True)
     if args.out:
         args.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 

@@ -44,7 +44,7 @@ def slices_of(corpora: Sequence[Artifact]) -> list[Slice]:
         for split in _SPLITS
         for name in sorted(corpus.manifest["files"])
         if name.startswith(f"{split}-")
-        for each in _cut(corpus.path / name, split, corpus.manifest["files"][name]["num_bytes"])
+        for each in _cut(corpus.path.resolve() / name, split, corpus.manifest["files"][name]["num_bytes"])
     ]
 
 

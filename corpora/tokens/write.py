@@ -41,7 +41,13 @@ def write_tokens(
         HanLMError: If a worker died.
         Interrupted: If a signal asked to stop.
     """
-    job = Job(slices=tuple(slices_of(corpora)), tokenizer=tokenizer, engine=encoder.engine, parts=draft.work / "parts")
+    # Whole paths: a worker begins in the folder where this process began, which it may have left since.
+    job = Job(
+        slices=tuple(slices_of(corpora)),
+        tokenizer=tokenizer.resolve(),
+        engine=encoder.engine,
+        parts=(draft.work / "parts").resolve(),
+    )
     _open_parts(job, _identity(job, corpora, encoder))
     make_all(job, sum(corpus.manifest["counts"]["bytes_kept"] for corpus in corpora), workers)
     parts = [part for task in range(len(job.slices)) if (part := finished_part(job.part(task))) is not None]

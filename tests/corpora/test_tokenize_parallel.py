@@ -272,6 +272,34 @@ def test_a_worker_that_is_killed_is_noticed_and_the_next_run_goes_on(
     assert content(tokenize(settings(corpus, tiny_model_folder, out, workers=2))) == whole
 
 
+def start(folder: Path, corpus: Path, tokenizer: Path, out: Path) -> subprocess.Popen[bytes]:
+    """Start the command with two workers in a process of its own."""
+    script = folder / "run.py"
+    script.write_text(
+        "import sys; import corpora.tokens.slices as s\n"
+        "from hanlm.cli import main\n"
+        f"if __name__ == '__main__':\n    s.SLICE_BYTES = {SLICE_BYTES}\n    main(sys.argv[1:])\n"
+    )
+    options = ["--corpus", corpus, "--tokenizer", tokenizer, "--out", out, "--workers", "2"]
+    return subprocess.Popen([sys.executable, script, "corpus", "tokenize", *options], stderr=subprocess.PIPE)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(3)
+def test_sigterm_stops_the_processes_after_their_slices_and_leaves_with_75(
+    tmp_path: Path, corpus: Path, tiny_model_folder: Path, whole: dict[str, bytes]
+):
+    out = tmp_path / "tokens"
+    with start(tmp_path, corpus, tiny_model_folder, out) as process:
+        thread = when_there(work_folder(out), "parts/0*.new", lambda _: process.send_signal(signal.SIGTERM))
+        said = process.communicate()[1].decode()
+        thread.join()
+    assert process.returncode == 75, said
+    assert said.splitlines()[-1].startswith("hanlm: stopped; nothing was published, and the parts")
+    assert not list((work_folder(out) / "parts").glob("0*.new"))
+    assert content(tokenize(settings(corpus, tiny_model_folder, out, workers=1))) == whole
+
+
 @pytest.mark.slow
 @pytest.mark.fault(12)
 @pytest.mark.parametrize("moment", ["parts/00000?", "parts/0*.new", "result/*.bin"])
@@ -284,16 +312,7 @@ def test_after_the_main_process_was_killed_finished_parts_are_kept_and_the_bytes
     capsys: pytest.CaptureFixture[str],
 ):
     out = tmp_path / "tokens"
-    script = tmp_path / "run.py"
-    script.write_text(
-        "import sys; from pathlib import Path; import corpora.tokens.slices as s\n"
-        "from corpora.tokenize import TokenizeConfig, tokenize\n"
-        f"if __name__ == '__main__':\n    s.SLICE_BYTES = {SLICE_BYTES}\n"
-        "    corpus, model, out = map(Path, sys.argv[1:])\n"
-        "    tokenize(TokenizeConfig(corpus=(corpus,), tokenizer=model, out=out, workers=2))\n"
-    )
-    command = [sys.executable, script, corpus, tiny_model_folder, out]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+    with start(tmp_path, corpus, tiny_model_folder, out) as process:
         thread = when_there(work_folder(out), moment, lambda _: process.send_signal(signal.SIGKILL))
         process.communicate()  # ends when the workers, which hold the other end of the pipe, have ended too
         thread.join()
