@@ -8,11 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from corpora.tokens import slices
 from corpora.tokens.encoding import Encoder
 from corpora.tokens.join import join_parts
 from corpora.tokens.part import Job, finished_part
 from corpora.tokens.pool import make_parts
-from corpora.tokens.slices import slices_of
 from hanlm.artifact import Artifact
 from hanlm.files import replace_text
 from hanlm.log import progress, say
@@ -43,7 +43,7 @@ def write_tokens(
     """
     # Whole paths: a worker begins in the folder where this process began, which it may have left since.
     job = Job(
-        slices=tuple(slices_of(corpora)),
+        slices=tuple(slices.slices_of(corpora)),
         tokenizer=tokenizer.resolve(),
         engine=encoder.engine,
         parts=(draft.work / "parts").resolve(),
@@ -69,10 +69,12 @@ def make_all(job: Job, num_bytes: int, workers: int | None) -> None:
         say(f"{len(found)} of {len(job.slices)} parts were finished before")
     missing = [task for task in range(len(job.slices)) if task not in found]
     done = sum(part.num_bytes for part in found.values()) / 1e6
-    workers = workers or len(os.sched_getaffinity(0))
+    # Starting workers takes as long as encoding 50 MB: a small rest is done here. The bytes do not depend on it.
+    worth_it = max(1, int(num_bytes - 1e6 * done) // slices.SLICE_BYTES)
+    workers = min(workers or len(os.sched_getaffinity(0)), worth_it)
     num_tokens = 0
     with stop_on_signal() as stop, progress(num_bytes / 1e6, "corpus tokenize: MB", done=done) as bar:
-        for part in make_parts(job, missing, workers=min(workers, max(1, len(missing))), stop=stop):
+        for part in make_parts(job, missing, workers=workers, stop=stop):
             num_tokens += part.num_tokens
             bar.advance(part.num_bytes / 1e6, f"{num_tokens / 1e6:.1f} M tokens")
 
