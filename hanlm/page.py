@@ -70,8 +70,8 @@ class Page:
         """Add a table that can be copied as tab-separated text or Markdown.
 
         On a phone a table with running text becomes one block a row, any other scrolls below its first column.
-        Columns whose cells are all numbers, percentages, sizes in bytes or empty are set right-aligned. Floats are shown
-        with four significant digits, whole numbers with thousands separators; pass strings for any other format.
+        Columns whose cells are all numbers, percentages, sizes or empty are set right-aligned. Floats are shown with
+        four significant digits, whole numbers with thousands separators; pass strings for any other format.
         """
         body = [list(row) for row in rows]
         columns = list(zip(*body, strict=True)) or [("",)] * len(headers)

@@ -10,11 +10,14 @@ from typing import Final
 type Marked = Sequence[tuple[str, bool]]
 """A text in pieces, each with whether it is marked."""
 
-_SIGNS: Final[Mapping[str, str]] = {" ": "␣", "\n": "↵\n", "\t": "⇥", "\r": "␍", "\u3000": "␣", "\xa0": "␣"}
+_SIGNS: Final[Mapping[str, str]] = {" ": "␣", "\n": "↵\n", "\t": "⇥"}
 _INVISIBLE = re.compile(
     "[\x00-\x20\x7f-\xa0\xad\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufe00-\ufe0f\ufeff]"
 )
 _SHORTEST_SAME = 2  # a lone character in common would tear a replaced word into crumbs
+_CONTEXT_CHARS = 50
+_MARKED_CHARS = 200
+_MAX_CHANGES = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,19 +32,28 @@ class Excerpt:
 def differences(before: str, after: str, *, are_cut: bool = False) -> tuple[Marked, Marked]:
     """Return two texts with what only one of them has marked, invisible characters there shown as signs.
 
+    Long stretches that are the same, or that are gone altogether, are shortened, and only the first changes are shown.
+
     Args:
         before: The one text.
         after: The other.
-        are_cut: Whether both are the beginnings of longer texts: then what one of them has more at its end is no
-            difference.
+        are_cut: Whether both are the beginnings of longer texts: then what differs at their ends is no difference.
     """
+    blocks = _blocks(before, after)
+    if are_cut and len(blocks) > 1 and not blocks[-1][0]:
+        blocks = blocks[:-1]
+    shown = blocks[: 2 * _MAX_CHANGES]
     old: list[tuple[str, bool]] = []
     new: list[tuple[str, bool]] = []
-    for is_same, (a, b), (c, d) in _blocks(before, after):
-        is_end = are_cut and b == len(before) and d == len(after) and (a == b or c == d)
+    for number, (is_same, (a, b), (c, d)) in enumerate(shown):
+        if is_same:
+            same = _context(before[a:b], is_first=number == 0, is_last=number == len(shown) - 1)
+            old.append((same, False))
+            new.append((same, False))
+            continue
         for into, piece in ((old, before[a:b]), (new, after[c:d])):
             if piece:
-                into.append((piece, False) if is_same or is_end else (visible(piece), True))
+                into.append((_shortened(piece), True))
     return old, new
 
 
@@ -66,6 +78,24 @@ def _blocks(before: str, after: str) -> Sequence[tuple[bool, tuple[int, int], tu
         else:
             blocks.append((is_same, (a, b), (c, d)))
     return blocks
+
+
+def _context(text: str, *, is_first: bool, is_last: bool) -> str:
+    """Return what stands next to a change; what is far from any goes."""
+    if is_first and is_last:
+        return text
+    head = "" if is_first else text[:_CONTEXT_CHARS]
+    tail = "" if is_last else text[-_CONTEXT_CHARS:]
+    return text if len(text) <= len(head) + len(tail) else f"{head}…{tail}"
+
+
+def _shortened(text: str) -> str:
+    """Return a marked text with signs for what cannot be seen, and without the middle where it is long."""
+    left = len(text) - _MARKED_CHARS
+    if left <= _CONTEXT_CHARS:
+        return visible(text)
+    half = _MARKED_CHARS // 2
+    return f"{visible(text[:half])} [… {left:,} characters …] {visible(text[-half:])}"
 
 
 def _one(excerpt: Excerpt) -> str:

@@ -9,8 +9,6 @@ from corpora.funnel import Funnel
 from corpora.steps.labels import by_value
 from corpora.steps.losses import BYTES_LOST, LOST
 
-_SHOWN_KINDS = ("clean", "filter", "dedup")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlowStep:
@@ -50,11 +48,13 @@ def flow(funnel: Funnel) -> list[FlowStep]:
     num_bytes: int | None = funnel.total("bytes_in")
     steps: list[FlowStep] = []
     for step in funnel.steps:
-        if step.kind not in _SHOWN_KINDS and not step.dropped:
+        if BYTES_LOST not in step.counts and not step.dropped:  # reads, measures, signs, writes
             continue
         by_domain = _by_domain(step)
         after = documents - step.dropped.total()
-        bytes_after = None if num_bytes is None or not _counts_bytes(step) else num_bytes - step.counts[BYTES_LOST]
+        bytes_after = (
+            None if num_bytes is None or BYTES_LOST not in step.counts else num_bytes - step.counts[BYTES_LOST]
+        )
         steps.append(
             FlowStep(
                 kind=step.kind,
@@ -80,7 +80,3 @@ def _by_domain(step: StepCounts) -> dict[str, dict[str, int]]:
         reason, _, domain = name.partition("/")
         found[domain][reason] = count
     return dict(sorted(found.items()))
-
-
-def _counts_bytes(step: StepCounts) -> bool:
-    return BYTES_LOST in step.counts

@@ -74,11 +74,16 @@ def _add_domains(page: Page, step: Mapping[str, Any]) -> None:
 def _add_samples(page: Page, reason: str, count: int, samples: Sequence[Mapping[str, Any]]) -> None:
     page.paragraph(f"{reason}: {len(samples)} of {counted(count, 'document')}")
     for sample in samples:
-        excerpts = [Excerpt(label=_label(sample), text=_beginning(sample))]
         copy = sample.get("copy_of")
-        if copy:
-            excerpts.append(Excerpt(label=f"the copy that stayed: {_label(copy)}", text=_beginning(copy)))
-        page.excerpts(*excerpts)
+        if not copy:
+            page.excerpts(Excerpt(label=_label(sample), text=_beginning(sample)))
+            continue
+        kept, gone = differences(copy["text"], sample["text"], are_cut=True)
+        is_shown = any(is_marked for _, is_marked in (*kept, *gone))
+        page.excerpts(
+            Excerpt(label=_label(sample), text=gone if is_shown else _beginning(sample)),
+            Excerpt(label=f"the copy that stayed: {_label(copy)}", text=kept if is_shown else _beginning(copy)),
+        )
 
 
 def _add_change(page: Page, sample: Mapping[str, Any]) -> None:

@@ -39,7 +39,8 @@ def largest(rows: Mapping[str, int]) -> tuple[list[str], list[str]]:
     return names[:MAX_ROWS], names[MAX_ROWS:]
 
 
-def listed(counts: Mapping[str, int]) -> str:
-    """Return ``too_short 12, empty 3``, the commonest first."""
+def listed(counts: Mapping[str, int], limit: int = 3) -> str:
+    """Return ``too_short 12, empty 3``, the commonest first, and how many more reasons there are."""
     order = sorted(counts, key=lambda name: (-counts[name], name))
-    return ", ".join(f"{name} {counts[name]:,}" for name in order)
+    more = [f"{len(order) - limit} more"] if len(order) > limit else []
+    return ", ".join([*(f"{name} {counts[name]:,}" for name in order[:limit]), *more])

@@ -66,7 +66,7 @@ class Clean(PipelineStep):
 
 
 _AROUND_CHARS = 60
-SHOWN_CHARS = 240
+SHOWN_CHARS = 500
 """Length at which the texts of a sample are cut."""
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep
-
+from corpora.dedup.config import DedupConfig
+from corpora.dedup.stages import dedup_stages
 from corpora.engine.config import EngineConfig
 from corpora.engine.run import run_stage
 from corpora.engine.stage import Stage
@@ -13,69 +13,79 @@ from corpora.facts import Facts
 from corpora.filters.language import Language
 from corpora.filters.plain import HanRatio, Length
 from corpora.funnel import Funnel
-from corpora.report.quarantine import first_quarantined
-from corpora.report.write import samples_by_step, write_report
+from corpora.report.write import report_build
 from corpora.sources.slices import list_slices
 from corpora.sources.source import Source
 from corpora.steps.cleaning import Clean
+from corpora.steps.deduplicating import Deduplicate
 from corpora.steps.filtering import Filter
 from corpora.steps.measuring import Measure, MeasureRead
 from corpora.steps.parts import ReadParts, WriteParts
-from corpora.steps.publishing import WriteShards
+from corpora.steps.publishing import WriteShards, move_shards
 from corpora.steps.reading import ReadSlices, gather_quarantine
+from corpora.steps.signing import Sign
 from corpora.steps.splitting import Split
 from corpora.tasks import cut_into_tasks
-from hanlm.quarantine import Quarantine
+from hanlm.quarantine import QUARANTINE, Quarantine
 from hanlm.text import normalise
 
 type Rules = Mapping[str, Callable[[Facts], str | None]]
+type Cleaners = Mapping[str, Callable[[str], str]]
 
+CLEANERS: Cleaners = {"normalise": normalise}
 RULES: Rules = {
     "length": Length(min_chars=20, max_chars=20_000),
-    "language": Language(),
     "han-ratio": HanRatio(),
+    "language": Language(),
 }
 
 
-CLEANERS: Mapping[str, Callable[[str], str]] = {"normalise": normalise}
-
-
-def build_report(
+def build_with_report(
     inputs: Sequence[Path],
     work: Path,
     *,
     task_bytes: int = 1 << 20,
     workers: int = 1,
-    cleaners: Mapping[str, Callable[[str], str]] = CLEANERS,
+    cleaners: Cleaners = CLEANERS,
     rules: Rules = RULES,
-    after: Sequence[PipelineStep] = (),
+    dedup: DedupConfig | None = None,
     **more: Any,
 ) -> tuple[Path, Funnel]:
-    """Run the stages of a build in ``work``; return the folder with the report in it, and what was counted."""
+    """Run the stages of a build in ``work``; return the folder with shards and report, and what was counted."""
     sources = [Source(path=path, lang="zh") for path in inputs]
     tasks = cut_into_tasks(list_slices(sources, task_bytes), task_bytes)
-    read, write = work / "stages" / "read", work / "stages" / "write"
-    stages = {
-        "read": [
+    build, engine, dedup = work / "build", EngineConfig(workers=workers), dedup or DedupConfig()
+    read, write = build / "stages" / "read", build / "stages" / "write"
+
+    def run(name: str, *steps: Any) -> Sequence[Any]:
+        return run_stage(Stage(name=name, pipeline=steps, num_tasks=len(tasks)), engine, build)
+
+    counts = [
+        *run(
+            "read",
             ReadSlices(sources, tasks, read),
             MeasureRead(),
             *(Clean(name, cleaner, chinese_only=False, folder=read) for name, cleaner in cleaners.items()),
             *(Filter(name, rule, read) for name, rule in rules.items()),
-            WriteParts(work / "parts"),
-        ],
-        "write": [ReadParts(work / "parts"), *after, Split(0.1), Measure(write), WriteShards(work / "shards")],
-    }
-    engine = EngineConfig(workers=workers)
-    steps = [
-        step
-        for name, pipeline in stages.items()
-        for step in run_stage(Stage(name=name, pipeline=pipeline, num_tasks=len(tasks)), engine, work)
+            Sign(build / "dedup", dedup),
+            WriteParts(build / "parts"),
+        )
     ]
-    with Quarantine(work / "quarantine.jsonl") as quarantine:
+    for stage in dedup_stages(build / "dedup", len(tasks), dedup, 1_000_000):
+        run_stage(stage, engine, build)
+    counts += run(
+        "write",
+        ReadParts(build / "parts"),
+        Deduplicate(build / "dedup", dedup, write),
+        Split(0.1),
+        Measure(write),
+        WriteShards(build / "shards"),
+    )
+    with Quarantine(work / QUARANTINE) as quarantine:
         gather_quarantine(read, len(tasks), quarantine)
-    funnel = Funnel(steps=tuple(steps), quarantined=quarantine.counts)
+    funnel = Funnel(steps=tuple(counts), quarantined=quarantine.counts)
     out = work / "out"
     out.mkdir()
-    entries = first_quarantined(work / "quarantine.jsonl", [source.path for source in sources])
-    write_report(out, funnel, samples_by_step([read, write]), quarantined=entries, **more)
+    move_shards(build / "shards", out)
+    report_build(out, funnel, build=build, roots=[source.path for source in sources], **more)
     return out, funnel
