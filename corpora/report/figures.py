@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from corpora.funnel import Funnel
@@ -49,7 +50,7 @@ def report_figures(
         "licenses": keys["licenses"],
         "histograms": histograms(funnel),
         "masked": _masked(steps),
-        "contaminated": [_hidden(entry, hide) for entry in contaminated],
+        "contaminated": [_hidden(entry, hide) | {"file": Path(entry["file"]).name} for entry in contaminated],
         "tokens_per_char": tokens_per_char,
         "samples": {
             step: {kind: [_sample(one, hide) for one in each] for kind, each in sorted(kinds.items())}

@@ -11,48 +11,11 @@ from typing import Any, Final
 
 from corpora.funnel import Funnel
 from corpora.report.figures import Mask, Sample, report_figures
-from corpora.report.kept_copies import with_copies
 from corpora.report.page import corpus_page
-from corpora.report.set_aside import first_contaminated, first_quarantined
-from corpora.report.tokens import tokens_per_char
-from corpora.steps.contamination import CONTAMINATED
 from corpora.steps.samples import read_samples
-from hanlm.quarantine import QUARANTINE
 
 REPORT_JSON: Final = "report.json"
 REPORT_HTML: Final = "report.html"
-
-
-def report_build(
-    out: Path,
-    funnel: Funnel,
-    *,
-    build: Path,
-    roots: Sequence[Path],
-    mask: Mask | None = None,
-    tokenizer: Path | None = None,
-) -> None:
-    """Write the report of a build whose shards are in ``out``, while its working folder is still there.
-
-    Args:
-        out: Folder of the corpus.
-        funnel: The counts of all steps.
-        build: The working folder, with ``stages``, ``parts`` and, above it, the list of the quarantine.
-        roots: The paths of the sources.
-        mask: Hides personal data, where the corpus is masked.
-        tokenizer: Folder of the tokenizer to count tokens per character with.
-    """
-    samples = samples_by_step(build / "stages" / name for name in ("read", "write"))
-    samples = with_copies(samples, build / "parts")
-    write_report(
-        out,
-        funnel,
-        samples,
-        quarantined=first_quarantined(build.parent / QUARANTINE, roots),
-        contaminated=first_contaminated(out / CONTAMINATED),
-        tokens_per_char=tokens_per_char(tokenizer, samples.get("kept", {})) if tokenizer else None,
-        mask=mask,
-    )
 
 
 def write_report(

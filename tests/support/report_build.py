@@ -13,7 +13,10 @@ from corpora.facts import Facts
 from corpora.filters.language import Language
 from corpora.filters.plain import HanRatio, Length
 from corpora.funnel import Funnel
-from corpora.report.write import report_build
+from corpora.report.kept_copies import with_copies
+from corpora.report.quarantine import first_quarantined
+from corpora.report.tokens import tokens_per_char
+from corpora.report.write import samples_by_step, write_report
 from corpora.sources.slices import list_slices
 from corpora.sources.source import Source
 from corpora.steps.cleaning import Clean
@@ -49,6 +52,7 @@ def build_with_report(
     cleaners: Cleaners = CLEANERS,
     rules: Rules = RULES,
     dedup: DedupConfig | None = None,
+    tokenizer: Path | None = None,
     **more: Any,
 ) -> tuple[Path, Funnel]:
     """Run the stages of a build in ``work``; return the folder with shards and report, and what was counted."""
@@ -87,5 +91,8 @@ def build_with_report(
     out = work / "out"
     out.mkdir()
     move_shards(build / "shards", out)
-    report_build(out, funnel, build=build, roots=[source.path for source in sources], **more)
+    samples = with_copies(samples_by_step([read, write]), build / "parts")
+    quarantined = first_quarantined(work / QUARANTINE, [source.path for source in sources])
+    counted = tokens_per_char(tokenizer, samples["kept"]) if tokenizer else None
+    write_report(out, funnel, samples, quarantined=quarantined, tokens_per_char=counted, **more)
     return out, funnel

@@ -1,4 +1,4 @@
-"""The beginnings of the lists beside a corpus: records that could not be read, documents with evaluation texts."""
+"""The first unreadable records of each reason, out of the quarantine's list."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ import orjson
 
 from corpora.steps.samples import NUM_SAMPLES
 
-_MAX_CONTAMINATED = 50
 _MAX_LINES = 100_000  # where a reason is so rare that it does not occur among them, its count must do
 
 
@@ -32,15 +31,6 @@ def first_quarantined(path: Path, roots: Sequence[Path]) -> list[dict[str, Any]]
             if seen[entry["reason"]] <= NUM_SAMPLES:
                 entries.append({**entry, "source": _within(Path(entry["source"]), roots)})
     return entries
-
-
-def first_contaminated(path: Path) -> list[dict[str, Any]]:
-    """Return the first entries of ``contaminated.jsonl``, the evaluation files by name; none if there is no list."""
-    if not path.is_file():
-        return []
-    with path.open("rb") as lines:
-        entries = [orjson.loads(line) for line in islice(lines, _MAX_CONTAMINATED)]
-    return [{**entry, "file": Path(entry["file"]).name} for entry in entries]
 
 
 def _within(source: Path, roots: Sequence[Path]) -> str:
