@@ -135,6 +135,19 @@ class BuildConfig:
         others = ("out", "workers", "executor", "slurm", "overwrite", "max_quarantined")
         return {name: value for name, value in to_plain(self).items() if name not in others}
 
+    def side_inputs(self) -> dict[str, tuple[Path, ...]]:
+        """Return the files that the steps read besides the texts, by what they are for."""
+        steps, rules = self.steps, self.rules
+        return {
+            "exclude": self.exclude,
+            "decontaminate": self.decontaminate,
+            "word-list": rules.word_list.lists if "word-list" in steps else (),
+            "spam-terms": (rules.spam.terms,) if "spam" in steps and rules.spam.terms else (),
+            "score-good": self.score.good if SCORE in steps else (),
+            "score-bad": self.score.bad if SCORE in steps else (),
+            "tokenizer": (self.tokenizer,) if self.tokenizer else (),
+        }
+
     def all_sources(self) -> tuple[Source, ...]:
         """Return ``input`` and ``sources`` as one list, the run's labels filled in."""
         parts = (*(Source(path=path) for path in self.input), *self.sources)
@@ -187,8 +200,8 @@ def build(config: BuildConfig) -> Path:
     engine = EngineConfig(
         executor=config.executor, workers=config.workers or len(os.sched_getaffinity(0)), slurm=config.slurm
     )
-    inputs |= {f"exclude-{number}": path for number, path in enumerate(config.exclude)}
-    inputs |= {f"decontaminate-{number}": path for number, path in enumerate(config.decontaminate)}
+    for name, paths in config.side_inputs().items():
+        inputs |= {f"{name}-{number}": path for number, path in enumerate(paths)}
     with publish(config.out, kind="corpus", config=config, inputs=inputs, overwrite=config.overwrite) as draft:
         slices = list_slices(sources, config.task_bytes)
         folder = draft.work / "build"
