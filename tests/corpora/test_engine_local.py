@@ -45,6 +45,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(source: Path, undistur
     assert Build(source, tmp_path / "out", workers=3).run() == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.fault(12)
 def test_a_killed_worker_ends_the_run_at_once_and_the_next_run_does_only_what_is_left(
     source: Path, undisturbed: dict[str, bytes], tmp_path: Path
@@ -81,6 +82,7 @@ corpora.pipeline.gather_quarantine = lambda *_: os.kill(os.getpid(), signal.SIGK
 """
 
 
+@pytest.mark.slow
 @pytest.mark.fault(12)
 def test_workers_end_with_a_killed_main_process(source: Path, undisturbed: dict[str, bytes], tmp_path: Path):
     build = Build(source, tmp_path / "out", prelude=SLOW_CLEANER)
@@ -98,6 +100,7 @@ def test_workers_end_with_a_killed_main_process(source: Path, undisturbed: dict[
     assert build.run() == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.fault(3)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("to_the_group", [False, True])
@@ -145,24 +148,28 @@ def test_kills_at_random_moments_change_no_byte(
 ):
     random_ = random.Random(victim)
     build = Build(source, tmp_path / "out", prelude=SLOW_CLEANER)
-    num_killed = 0
-    while not build.out.exists():
-        process = build.start()
-        if num_killed < 8:
-            before = len(build.completed())
-            wait_until(lambda: workers_of(process.pid) or build.out.exists())
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=random_.uniform(0.0, 1.0))
-            target = process.pid if victim == "main" else random_.choice(workers_of(process.pid) or [process.pid])
-            family = descendants(process.pid)
-            if is_running(target):
-                os.kill(target, signal.SIGKILL)
-                num_killed += 1
-            process.communicate(timeout=60)
-            wait_until(lambda: not any(map(is_running, family)), seconds=10)
-            assert len(build.completed()) >= before or build.out.exists()
-        else:
-            _, said = process.communicate(timeout=120)
-            assert process.returncode == 0, said
-    assert num_killed >= 2
+    killed = [kill_once(build, victim, random_) for _ in range(8)]
+    assert sum(killed) >= 4
+    if not build.out.exists():
+        build.run()
     assert build.content() == undisturbed
+
+
+def kill_once(build: Build, victim: str, random_: random.Random) -> bool:
+    """Run the command, kill one of its processes at some moment, and say whether one was there to kill."""
+    if build.out.exists():
+        return False
+    before = build.completed()
+    process = build.start()
+    wait_until(lambda: workers_of(process.pid) or process.poll() is not None)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=random_.uniform(0.0, 1.0))
+    family = descendants(process.pid)
+    targets = [process.pid] if victim == "main" else workers_of(process.pid)
+    if targets:
+        os.kill(random_.choice(targets), signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode in (0, 75, -signal.SIGKILL), said
+    wait_until(lambda: not any(map(is_running, family)), seconds=10)
+    assert build.out.exists() or build.completed() >= before
+    return bool(targets)

@@ -16,7 +16,10 @@ import yaml
 
 NUM_FILES = 12
 """Files of ``write_input``, and tasks of a build of them."""
-_CHARS = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经"
+_CHARS = (
+    "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分"
+    "对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经"
+)
 
 
 def write_input(folder: Path, *, num_documents: int = 40) -> Path:
@@ -62,9 +65,9 @@ class Build:
         )
         words = ["corpus", "build", "--config", settings, "--input", self.source, "--out", self.out]
         words += ["--workers", self.workers, "--executor", self.executor]
-        script = f"{self.prelude}\nfrom hanlm.cli import main\nif __name__ == '__main__':\n    main({list(map(str, words))})\n"
+        call = f"from hanlm.cli import main\nif __name__ == '__main__':\n    main({list(map(str, words))})\n"
         path = self.out.with_name(self.out.name + ".command.py")
-        path.write_text(script, encoding="utf-8")
+        path.write_text(f"{self.prelude}\n{call}", encoding="utf-8")
         return subprocess.Popen(
             [sys.executable, path],
             stdout=subprocess.PIPE,
