@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from corpora.sources.formats import endings, format_of
+from corpora.sources.known_sets import with_known_set
 from corpora.sources.raw_file import named
 from corpora.sources.source import Source
 from hanlm.artifact import read_manifest
+from hanlm.counts import by_reason
 from hanlm.errors import InputError
-from hanlm.records import document_files, is_visible
+from hanlm.records import document_files, is_report, is_visible
 
 _STATE: Final = "state.json"
 _SAVED: Final = frozenset({_STATE, "dataset_info.json", "dataset_dict.json"})
@@ -42,6 +44,24 @@ def list_source_files(source: Source) -> list[tuple[Path, str]]:
     return [(file, named(file.relative_to(path).as_posix())) for file in files]
 
 
+def survey(source: Source) -> list[str]:
+    """Say what would be read of a source, and what of its folder would not.
+
+    Raises:
+        ConfigError: If it names an unknown set.
+        InputError: As ``list_source_files`` does.
+    """
+    source = with_known_set(source)
+    if source.hub_name is not None:
+        return [f"would stream {source.path}"]
+    files = list_source_files(source)
+    megabytes = sum(file.stat().st_size for file, _ in files) / 1e6
+    lines = [f"would read {len(files)} files, {megabytes:.1f} MB, from {source.path}"]
+    if left := passed_over(source):
+        lines.append(f"would pass over files of {source.path} that are no text: {by_reason(left)}")
+    return lines
+
+
 def passed_over(source: Source) -> Counter[str]:
     """Return why files of a source's folder are not read: by ending, ``empty``, or ``linked folder``; how many each."""
     path = source.path
@@ -53,7 +73,9 @@ def passed_over(source: Source) -> Counter[str]:
             continue
         if file.is_dir():
             counts["linked folder"] += 1
-        elif not _is_of_saved_set(file) and not _is_wanted(file, path, source):
+        elif is_report(file) or _is_of_saved_set(file):
+            continue
+        elif not _is_wanted(file, path, source):
             counts[file.suffix.lower() or "no ending"] += 1
         elif not file.stat().st_size:
             counts["empty"] += 1
@@ -75,7 +97,7 @@ def _visible_files(folder: Path) -> Iterator[Path]:
 
 
 def _is_wanted(file: Path, folder: Path, source: Source) -> bool:
-    if _is_of_saved_set(file):
+    if _is_of_saved_set(file) or is_report(file):
         return False
     return format_of(file.relative_to(folder).as_posix(), source.format) is not None
 

@@ -64,7 +64,14 @@ def list_slices(sources: Sequence[Source], slice_bytes: int) -> list[Slice]:
         source = with_known_set(given)
         if source.hub_name is not None:
             slices += (
-                Slice(source=index, path=source.path, name=source.hub_name, start=shard, stop=shard + 1, num_bytes=0)
+                Slice(
+                    source=index,
+                    path=source.path,
+                    name=source.hub_name,
+                    start=shard,
+                    stop=shard + 1,
+                    num_bytes=slice_bytes,  # unknown: each shard is a task of its own
+                )
                 for shard in range(list_shards(source.hub_name))
             )
             continue

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 from slices import read_all, texts_of
 
-from corpora.sources.listing import passed_over
+from corpora.sources.listing import passed_over, survey
 from corpora.sources.slices import list_slices
 from corpora.sources.source import Fields, Source
 from hanlm.cli import main
@@ -146,6 +146,11 @@ def test_nothing_to_read_is_an_error_that_says_what_is_readable(tmp_path: Path):
         read_all(Source(path=tmp_path / "a.docx"))
     assert texts_of(Source(path=tmp_path / "a.docx", format="txt")) == ["x"]
     assert passed_over(Source(path=tmp_path)) == {".docx": 1, "empty": 1}
+    (tmp_path / "b.epub").write_bytes(b"x")
+    told = survey(Source(path=tmp_path))
+    assert "would read 1 files" in told[0]
+    assert ".docx: 1" in told[1]
+    assert survey(Source(set="skypile")) == ["would stream hf:Skywork/SkyPile-150B"]
     with pytest.raises(ConfigError, match="`path` or a `set`"):
         Source()
 
