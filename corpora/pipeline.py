@@ -6,7 +6,8 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from corpora.build import BuildConfig, index_name
+from corpora.build import index_name
+from corpora.config import BuildConfig
 from corpora.dedup.config import DedupConfig
 from corpora.dedup.index import publish_index, seal_index
 from corpora.dedup.stages import dedup_stages

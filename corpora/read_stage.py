@@ -24,7 +24,7 @@ from corpora.steps.filtering import Filter
 from corpora.steps.masking import Mask
 
 if TYPE_CHECKING:
-    from corpora.build import BuildConfig
+    from corpora.config import BuildConfig
 
 PERSONAL_DATA = "personal-data"
 _NUM_SAMPLED = 5_000
