@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from corpora.cleaning.hidden_elements import drop_hidden
+
 _BLOCK_LISTED: Final = """
 address article aside blockquote br body caption center dd details div dl dt fieldset figcaption figure footer
 form h1 h2 h3 h4 h5 h6 head header hr html legend li main nav ol option p pre section select summary table
@@ -35,12 +37,6 @@ _ATTRIBUTES: Final = re.compile(
     r"(?:\s+[\w:@.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=]+)|\s+[A-Za-z]+(?=[\s/]|$))*\s*/?"
 )
 _FLAG: Final = re.compile(r"\s([A-Za-z]+)(?=[\s/]|$)(?!\s*=)")
-_HIDDEN: Final = re.compile(
-    r"<!--.*?-->|<!\[CDATA\[|\]\]>|<!DOCTYPE[^<>]{0,500}>|<\?xml[^<>]{0,500}\?>"
-    r"|<(script|style|ref|svg)(?:\s[^<>]{0,2000})?(?<!/)>.*?</\1\s*>|<ref(?:\s[^<>]{0,500})?/>",
-    re.IGNORECASE | re.DOTALL,
-)
-_BODY: Final = re.compile(r"(<(script|style|svg)(?:\s[^<>]{0,2000})?(?<!/)>).*?(</\2\s*>)", re.IGNORECASE | re.DOTALL)
 _HIDDEN_HINT: Final = re.compile(r"<[!?]")
 _SPOKEN_OF: Final = re.compile(
     r"(?:标[记签识]|標[記籤簽]|元素|\btags?|\belements?)[ :：]{0,2}</?[A-Za-z][^<>\n]{0,200}>"
@@ -64,10 +60,9 @@ def remove_tags(text: str) -> str:
     """
     if not (_TAG.search(text) or _HIDDEN_HINT.search(text)):
         return text
-    if _SPOKEN_OF.search(_BODY.sub(r"\1\3", text) if "</" in text else text):
+    if _SPOKEN_OF.search(drop_hidden(text, keep_tags=True)):
         return text
-    if "<!" in text or "</" in text or "<?" in text or "<ref" in text:
-        text = _HIDDEN.sub("", text)
+    text = drop_hidden(text).replace("]]>", "") if "<![CDATA[" in text else drop_hidden(text)
     tags = _Tags(text)
     stripped = _TAG.sub(tags.replacement, text)
     return _BLANK_LINES.sub("\n\n", stripped) if tags.has_block else stripped

@@ -53,7 +53,7 @@ _HINT: Final = re.compile(
     rf"[0-9{PROVINCES}](?:(?<=[0-9])(?:[ -]?[0-9]){{10}}|(?<=[{PROVINCES}])[A-HJ-NP-Z][ ·•A-HJ-NP-Z0-9])"
 )
 _DOMAIN: Final = re.compile(r"[@＠][A-Za-z0-9-]{1,63}\.[A-Za-z0-9]")
-_WITHOUT_HINT: Final = frozenset(("landline", "passport", "ipv4"))
+_WITHOUT_HINT: Final = ("landline", "passport", "ipv4")
 _MAX_ADDRESS_CHARS: Final = 300
 _QUOTES: Final = "\"'`“”"
 
@@ -83,7 +83,8 @@ class PersonalData:
     def mask(self, text: str) -> tuple[str, Counter[str]]:
         """Return the text masked, and how many of each type were; idempotent. Expects ASCII digits (``normalise``)."""
         counts = Counter[str]()
-        types = self.types if _may_hold_usual(text) else tuple(name for name in self.types if name in _WITHOUT_HINT)
+        possible = TYPES if _may_hold_usual(text) else _WITHOUT_HINT
+        types = tuple(name for name in possible if name in self.types)
         if not any(True for name in types for _ in _finder(name)(text)):
             return text, counts
         return outside_code(
@@ -94,11 +95,14 @@ class PersonalData:
 
     def _masked(self, text: str, types: tuple[str, ...], counts: Counter[str], *, in_code: bool) -> str:
         spans: list[tuple[int, int, str]] = []
+        taken = bytearray(len(text))
         for name in types:
             for start, end in _finder(name)(text):
-                is_free = all(end <= first or start >= last for first, last, _ in spans)
-                if is_free and (name not in _NUMBERS or self._stands_alone(text, start, end, in_code)):
+                if not any(taken[start:end]) and (
+                    name not in _NUMBERS or self._stands_alone(text, start, end, in_code)
+                ):
                     spans.append((start, end, name))
+                    taken[start:end] = b"\1" * (end - start)
         parts: list[str] = []
         last = 0
         for start, end, name in sorted(spans):

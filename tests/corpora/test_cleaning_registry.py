@@ -124,6 +124,30 @@ def test_what_is_well_written_stays_byte_for_byte(text: str):
         assert make(name)(text) == text, name
 
 
+@pytest.mark.parametrize("name", CLEANERS)
+def test_hostile_text_costs_linear_time(name: str):
+    """What is opened and never closed, and matches by the ten thousand: a quadratic cleaner would take minutes."""
+    clean = make(name)
+    pieces = ["<!--", "<script>", "<b>", "[", "![", "[[", "{{cite ", "&amp;", "\\u4e2d", "`", "$", "~~~\n", "|\n", "1-"]
+    pieces += [
+        "13812345678 ",
+        "a@b.",
+        "中 国 ",
+        ", ",
+        "首页 | ",
+        "鎴",
+        "é…»",
+        "a-\n",
+        "👍‍",
+        "http://",
+        "（",
+        "x=1;\n",
+        "。",
+    ]
+    for piece in pieces:
+        clean(piece * (100_000 // len(piece)))
+
+
 def test_the_cleaners_run_in_the_order_of_the_table():
     assert preset("plain") == ("normalise",)
     assert preset("web") == (
