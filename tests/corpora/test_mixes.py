@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from corpora.build import BuildConfig, build
@@ -18,6 +18,8 @@ from hanlm.cli import main
 from hanlm.errors import ConfigError
 from hanlm.tokens import open_tokens
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A machine that is busy with other things is no fault."""
 SIZES = {"news": ("zh", 600), "wiki": ("zh-Hant", 200), "code": ("en", 100), "web": ("en", 900)}
 
 
@@ -39,6 +41,7 @@ random_sizes = st.dictionaries(
 )
 
 
+@UNHURRIED
 @given(sizes=random_sizes, temperature=st.floats(0.2, 100))
 def test_weights_sum_to_one_and_follow_the_temperature(sizes: dict[str, tuple[str, int]], temperature: float):
     weights = weights_of(Mix(temperature=temperature), sizes)
@@ -67,6 +70,7 @@ def test_replay_is_a_share_of_all_tokens_and_the_weights_divide_the_rest():
     assert weights == pytest.approx({"news": 0.85 * 0.75, "wiki": 0.85 * 0.25, "web": 0.1, "code": 0.05})
 
 
+@UNHURRIED
 @given(
     sizes=random_sizes,
     cap=st.floats(0.5, 8),
@@ -129,6 +133,7 @@ def test_phases_have_weights_of_their_own_and_share_the_caps():
     assert resolved["capped"] == ["train-wiki"]
 
 
+@UNHURRIED
 @given(
     weights=st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 1e6), min_size=1),
     room=st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 2)),

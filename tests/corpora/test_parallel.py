@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corpora.parallel import (
@@ -24,6 +24,8 @@ from corpora.parallel import (
 from hanlm.errors import ConfigError
 from hanlm.quarantine import Quarantine
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A machine that is busy with other things is no fault."""
 PAIRS = [Pair("早上好。", "Good morning.", "a"), Pair("你去哪里？", "Where are you going?", "b")]
 
 
@@ -78,6 +80,7 @@ def test_content_alone_decides_the_look_and_every_look_comes_up():
     assert rng_by_hash(PAIRS).random() != rng_by_hash(PAIRS[::-1]).random()
 
 
+@UNHURRIED
 @given(st.lists(st.tuples(st.text(max_size=30), st.text(max_size=30))), st.integers(1, 100))
 def test_packing_keeps_every_pair_in_order_and_documents_below_the_limit(texts: list[tuple[str, str]], limit: int):
     pairs = [Pair(a, b) for a, b in texts]

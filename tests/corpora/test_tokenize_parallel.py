@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import corpora.tokens.part
@@ -33,6 +34,8 @@ from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
 from hanlm.tokens import TokenWriter, open_tokens, token_dtype
 
+UNHURRIED = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A machine that is busy with other things is no fault."""
 SLICE_BYTES = 200_000
 CHARACTERS = "的一是了我不人在他有这个上们来到时大地为子中你说生国年着就那和要她出也得里后自以"
 
@@ -72,6 +75,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != "manifest.json"}
 
 
+@UNHURRIED
 @given(
     lines=st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"")), max_size=20),
     cuts=st.sets(st.integers(1, 120), max_size=6),
@@ -92,7 +96,7 @@ def test_the_slices_of_a_corpus_are_its_documents(corpus: Path):
     assert len(read) == 1500
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_any_number_of_processes_writes_the_same_bytes(
     tmp_path: Path, corpus: Path, tiny_model_folder: Path, whole: dict[str, bytes], workers: int
 ):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from hanlm.artifact import MANIFEST
@@ -21,6 +22,8 @@ from pretrain.mixture import Blend, blend_steps, blends, over_epochs
 from pretrain.parallel import Place
 from pretrain.train import plan, pretrain
 
+UNHURRIED = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A machine that is busy with other things is no fault."""
 PHASES = [
     {"name": "english", "share": 0.5, "weights": {"train-docs": 1.0}},
     {"name": "both", "share": 0.3, "weights": {"train-news": 0.75, "train-docs": 0.25}},
@@ -78,6 +81,7 @@ def test_each_phase_draws_what_its_weights_say(mixed_tokens: Path, tmp_path: Pat
         begin += length
 
 
+@UNHURRIED
 @given(shares=st.lists(st.floats(0.01, 1), min_size=1, max_size=8), num_steps=st.integers(1, 10_000))
 def test_phases_fill_the_steps_in_proportion(shares: list[float], num_steps: int):
     lengths = blend_steps([Blend(name="", share=share, shares={}) for share in shares], num_steps)
