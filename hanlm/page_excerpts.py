@@ -14,7 +14,6 @@ _SIGNS: Final[Mapping[str, str]] = {" ": "␣", "\n": "↵\n", "\t": "⇥"}
 _INVISIBLE = re.compile(
     "[\x00-\x20\x7f-\xa0\xad\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufe00-\ufe0f\ufeff]"
 )
-_SHORTEST_SAME = 2  # a lone character in common would tear a replaced word into crumbs
 _CONTEXT_CHARS = 50
 _MARKED_CHARS = 200
 _MAX_CHANGES = 8
@@ -67,11 +66,14 @@ def excerpts_html(excerpts: Sequence[Excerpt]) -> str:
     return f'<div class="excerpts">{"".join(map(_one, excerpts))}</div>'
 
 
-def _blocks(before: str, after: str) -> Sequence[tuple[bool, tuple[int, int], tuple[int, int]]]:
-    matcher = SequenceMatcher(None, before, after, autojunk=False)
+def _blocks(before: str, after: str) -> list[tuple[bool, tuple[int, int], tuple[int, int]]]:
+    """Return stretches that are the same and stretches that differ, in turn, with where they stand in both texts."""
     blocks: list[tuple[bool, tuple[int, int], tuple[int, int]]] = []
-    for tag, a, b, c, d in matcher.get_opcodes():
-        is_same = tag == "equal" and (b - a >= _SHORTEST_SAME or a == 0 or b == len(before))
+    opcodes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    for number, (tag, a, b, c, d) in enumerate(opcodes):
+        # A lone character in common would tear a replaced word into crumbs.
+        beside = {opcode[0] for opcode in opcodes[max(0, number - 1) : number + 2]}
+        is_same = tag == "equal" and (b - a > 1 or "replace" not in beside)
         if blocks and not is_same and not blocks[-1][0]:
             _, (first, _), (first_after, _) = blocks.pop()
             blocks.append((False, (first, b), (first_after, d)))

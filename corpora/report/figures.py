@@ -8,6 +8,7 @@ from typing import Any
 from corpora.funnel import Funnel
 from corpora.report.flow import FlowStep, flow
 from corpora.report.histograms import histograms
+from corpora.report.tokens import with_overall
 from corpora.steps.labels import by_value
 
 type Sample = dict[str, Any]
@@ -38,6 +39,7 @@ def report_figures(
     """
     steps = flow(funnel)
     keys = funnel.manifest_keys()
+    chars = {name: each["chars_kept"] for name, each in keys["domains"].items()}
     hide: Mask = mask or str
     return {
         "schema": 1,
@@ -51,7 +53,7 @@ def report_figures(
         "histograms": histograms(funnel),
         "masked": _masked(steps),
         "contaminated": [_hidden(entry, hide) | {"file": Path(entry["file"]).name} for entry in contaminated],
-        "tokens_per_char": tokens_per_char,
+        "tokens_per_char": tokens_per_char and with_overall(tokens_per_char, chars),
         "samples": {
             step: {kind: [_sample(one, hide) for one in each] for kind, each in sorted(kinds.items())}
             for step, kinds in samples.items()

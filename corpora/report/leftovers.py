@@ -49,14 +49,15 @@ def add_tokens(page: Page, figures: Mapping[str, Any]) -> None:
     page.section("Tokens per character")
     overall, domains = measured["overall"], measured["domains"]
     page.paragraph(
-        f"Counted on the first characters of a few documents of each domain, {overall['chars']:,} in all: good for "
-        "planning, not for accounts."
+        "Counted on the first characters of a few kept documents of each domain: good for planning, not for accounts. "
+        f"The corpus has about {overall['tokens']:,} tokens, with every domain at the size it has."
     )
     shown, _ = largest({name: each["chars"] for name, each in domains.items()})
-    rows = [("all", overall), *((name, domains[name]) for name in shown)]
+    columns = ("documents", "chars", "tokens", "tokens_per_char")
     page.table(
-        ("Domain", "Documents", "Characters", "Tokens", "Tokens per character"),
-        [(name, each["documents"], each["chars"], each["tokens"], each["tokens_per_char"]) for name, each in rows],
+        ("Domain", "Documents sampled", "Characters", "Tokens", "Tokens per character"),
+        [("all", None, None, None, overall["tokens_per_char"])]
+        + [(name, *(domains[name][column] for column in columns)) for name in shown],
         caption=f"Tokenizer {measured['tokenizer_hash'][:12]}",
     )
 

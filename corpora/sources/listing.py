@@ -69,7 +69,7 @@ def passed_over(source: Source) -> Counter[str]:
     if not path.is_dir() or read_manifest(path) is not None:
         return counts
     for file in path.rglob("*"):
-        if not is_visible(file.relative_to(path)) or (file.is_dir() and not file.is_symlink()):
+        if not is_visible(file.relative_to(path)) or is_report(file) or (file.is_dir() and not file.is_symlink()):
             continue
         if file.is_dir():
             counts["linked folder"] += 1
@@ -93,7 +93,8 @@ def _require_readable(path: Path, source: Source) -> Path:
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
-    return (f for f in sorted(folder.rglob("*")) if is_visible(f.relative_to(folder)) and f.is_file())
+    files = (file for file in sorted(folder.rglob("*")) if is_visible(file.relative_to(folder)))
+    return (file for file in files if file.is_file() and not is_report(file))
 
 
 def _is_wanted(file: Path, folder: Path, source: Source) -> bool:

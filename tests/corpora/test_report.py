@@ -16,7 +16,8 @@ from corpora.facts import Facts
 from corpora.funnel import Funnel
 from corpora.report.flow import flow
 from corpora.report.numbers import byte_size, share
-from corpora.report.tokens import tokens_per_char
+from corpora.sources.listing import list_source_files
+from corpora.sources.source import Source
 from corpora.steps.measuring import LENGTH_EDGES
 from hanlm.quarantine import Quarantine
 from hanlm.records import list_files, read_documents
@@ -241,6 +242,7 @@ def test_readers_of_a_corpus_leave_its_report_alone(tmp_path: Path):
     write(tmp_path / "corpus" / "manifest.json", ["{}"])
     names = [path.relative_to(tmp_path).as_posix() for path in list_files([tmp_path])]
     assert names == ["corpus/train-00000.jsonl", "mine/report.json"]
+    assert [name for _, name in list_source_files(Source(path=tmp_path))] == names
 
 
 def test_tokens_per_character_are_those_of_the_tokenizer(tiny_tokenizer_folder: Path, build: Build):
@@ -253,7 +255,11 @@ def test_tokens_per_character_are_those_of_the_tokenizer(tiny_tokenizer_folder: 
     assert story["tokens"] == num_tokens
     assert story["tokens_per_char"] == round(num_tokens / sum(map(len, texts)), 4) > 1
     assert "Tokens per character" in Outline(out / "report.html").text
-    assert tokens_per_char(tiny_tokenizer_folder, {})["overall"]["tokens_per_char"] is None
+    kept, domains = figures["domains"], figures["tokens_per_char"]["domains"]
+    tokens = sum(kept[name]["chars_kept"] * each["tokens_per_char"] for name, each in domains.items())
+    overall = figures["tokens_per_char"]["overall"]
+    assert overall["chars"] == sum(each["chars_kept"] for each in kept.values())
+    assert overall["tokens"] == round(tokens)
 
 
 def test_numbers_are_written_for_people():
