@@ -195,6 +195,13 @@ def test_after_the_launcher_has_gone_the_next_one_waits_for_the_same_jobs(
     assert build.content() == undisturbed
 
 
+def running_task(cluster: SlurmCluster, job: str) -> tuple[int, str] | None:
+    """Return a running task of a job, and the number by which Slurm knows it."""
+    listed = cluster.ask("squeue", "--noheader", "--array", f"--name={job}", "--states=RUNNING", "--format=%K %i")
+    rows = [line.split() for line in listed.splitlines()]
+    return (int(rows[0][0]), rows[0][1]) if rows else None
+
+
 @pytest.mark.slow
 @pytest.mark.fault(12)
 def test_a_cancelled_task_ends_the_run_with_its_log_and_only_it_is_done_again(
@@ -203,20 +210,20 @@ def test_a_cancelled_task_ends_the_run_with_its_log_and_only_it_is_done_again(
     build = slurm_build(cluster, source, tmp_path / "out", seconds=0.5)
     process = build.start()
     job = wait_until(lambda: list((build.stage / "jobs").glob("*.json")))[0].stem
-    last = NUM_FILES - 1
-    wait_until(lambda: cluster.ask("squeue", "--noheader", f"--name={job}"))
-    number = cluster.ask("squeue", "--noheader", f"--name={job}", "--format=%F").split()[0]
-    cluster.ask("scancel", f"{number}_{last}")
+    lost, number = wait_until(lambda: running_task(cluster, job))
+    cluster.ask("scancel", number)
     _, said = process.communicate(timeout=200)
     assert process.returncode == 75, said
-    assert f"the first is task {last} (CANCELLED)" in said.splitlines()[-1]
-    assert f"{job}_{last}.out" in said.splitlines()[-1]
-    assert build.completed() == set(range(last))
+    assert f"the first is task {lost} (CANCELLED)" in said.splitlines()[-1]
+    log = build.stage / f"slurm_logs/{job}_{lost}.out"
+    assert str(log) in said.splitlines()[-1]
+    assert "CANCELLED" in log.read_text()
+    assert build.completed() == set(range(NUM_FILES)) - {lost}
     written = build.written()
     process = build.start()
     wait_until(lambda: len(build.completed()) == NUM_FILES)
     lists = [json.loads(path.read_text()) for path in (build.stage / "jobs").glob("*.json")]
-    assert sorted(lists, key=len) == [[last], list(range(NUM_FILES))]
+    assert sorted(lists, key=len) == [[lost], list(range(NUM_FILES))]
     assert written.items() <= build.written().items()
     _, said = process.communicate(timeout=200)
     assert process.returncode == 0, said

@@ -61,7 +61,7 @@ class Build:
         """Start the command in a process group of its own."""
         settings = self.out.with_name(self.out.name + ".yaml")
         settings.write_text(
-            yaml.safe_dump({"task_bytes": 40_000, "valid_fraction": 0.1, **self.options}), encoding="utf-8"
+            yaml.safe_dump({"task_bytes": 26_000, "valid_fraction": 0.1, **self.options}), encoding="utf-8"
         )
         words = ["corpus", "build", "--config", settings, "--input", self.source, "--out", self.out]
         words += ["--workers", self.workers, "--executor", self.executor]
