@@ -142,6 +142,13 @@ def _json_whole(
     try:
         values = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
+        from hanlm.encodings import CHINESE_ENCODINGS, SAMPLE_BYTES, detect
+
+        if name := CHINESE_ENCODINGS.get(detect(raw[:SAMPLE_BYTES])):
+            raise InputError(
+                f"expected UTF-8, but {source} looks like {name}; `hanlm corpus build` converts such files while it "
+                "reads them, or convert it with iconv."
+            ) from error
         raise InputError(f"{source} is not valid JSON ({error}); mend it or convert it to .jsonl.") from error
     for number, value in enumerate(values if isinstance(values, list) else [values], 1):
         quarantine.num_seen += 1

@@ -21,6 +21,7 @@ def test_every_entry_is_whole_and_can_be_a_source(tmp_path: Path):
         assert known.license
         source = with_known_set(Source(set=name, path=tmp_path))
         assert (source.path, source.domain, source.license) == (tmp_path, known.domain, known.license)
+        assert with_known_set(source) == source
         assert name in describe(name)
         assert name in table()
 

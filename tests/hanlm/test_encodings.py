@@ -120,6 +120,23 @@ def test_a_strict_reader_names_the_encoding_that_a_file_is_really_in(tmp_path: P
     assert detect_file(path) == {"utf-16": "utf-16-le"}.get(codec, codec)
 
 
+@pytest.mark.parametrize("codec", ["gb18030", "big5hkscs", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("ending", [".jsonl", ".json"])
+def test_a_strict_reader_of_json_names_the_encoding_too(tmp_path: Path, codec: str, ending: str):
+    path = tmp_path / f"x{ending}"
+    records = [{"text": line} for line in TRADITIONAL.splitlines() * 5]
+    lines = "\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+    path.write_bytes((lines if ending == ".jsonl" else json.dumps(records, ensure_ascii=False)).encode(codec))
+
+    def read() -> None:
+        quarantine = Quarantine()
+        list(read_json_lines(path, quarantine))
+        quarantine.check()
+
+    with pytest.raises(InputError, match=r"looks like .*corpus build"):
+        read()
+
+
 def test_a_strict_reader_of_damaged_utf8_names_no_other_encoding(tmp_path: Path):
     path = tmp_path / "x.jsonl"
     path.write_bytes(b"".join(json.dumps({"text": SIMPLIFIED}).encode() + b"\xff\n" for _ in range(9)))
