@@ -101,8 +101,8 @@ def _member_documents(
 
 @contextmanager
 def _open_member(opener: Opener, name: str, label: str) -> Generator[BinaryIO]:
-    with opener() as stream, decompressed(cast(BinaryIO, stream), name, label) as unpacked:
-        yield unpacked
+    with opener() as opened, decompressed(stream := cast(BinaryIO, opened), name, label) as unpacked:
+        yield unpacked if unpacked is stream else cast(BinaryIO, RatioGuard(unpacked, stream.tell, label))
 
 
 @contextmanager

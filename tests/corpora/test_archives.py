@@ -118,6 +118,20 @@ def test_a_decompression_bomb_is_refused_in_bounded_memory(tmp_path: Path, name:
 
 
 @pytest.mark.fault(21)
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, zstandard.compress])
+def test_a_bomb_packed_within_an_archive_is_refused_too(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("corpora.sources.unpacking.FREE_BYTES", 2**20)
+    suffix = {gzip.compress: "gz", bz2.compress: "bz2", zstandard.compress: "zst"}[pack]
+    bomb = pack((b"0" * 1023 + b"\n") * 4096)
+    (write_zip if name == "x.zip" else write_tar)(tmp_path / name, {f"bomb.jsonl.{suffix}": bomb})
+    with pytest.raises(InputError, match="a decompression bomb"):
+        read_all(Source(path=tmp_path / name))
+
+
+@pytest.mark.fault(21)
 def test_a_zip_file_that_lies_about_a_member_s_size_gives_no_more_than_it_says(tmp_path: Path):
     path = tmp_path / "x.zip"
     write_zip(path, {"a.txt": b"a" * 1000})
