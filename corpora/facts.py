@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from corpora.parallel import is_bilingual
 from hanlm.text import CHAR_CLASSES, base_language, class_counts
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class Facts:
 
     @property
     def is_chinese(self) -> bool:
-        """Whether the document is declared to be Chinese."""
-        return base_language(self.lang) in CHINESE
+        """Whether the document is declared to be Chinese, and not Chinese beside a translation."""
+        return base_language(self.lang) in CHINESE and not is_bilingual(self.lang)
 
     @cached_property
     def words(self) -> list[str]:

@@ -1,9 +1,9 @@
 """The plain filters: how long a text is, and how much of it is Han."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from corpora.facts import Facts
+from corpora.parallel import is_bilingual
 from hanlm.errors import ConfigError
 from hanlm.text import MIN_HAN_RATIO
 
@@ -45,32 +45,8 @@ class HanRatio:
                 raise ConfigError(f"expected {name} between 0 and 1, got {getattr(self, name)}.")
 
     def __call__(self, facts: Facts, /) -> str | None:
+        if is_bilingual(facts.lang):
+            return None  # of a text and its translation half is Han
         if facts.is_chinese:
             return "low_han_ratio" if facts.han_ratio < self.min_han_ratio else None
         return "high_han_ratio" if facts.han_ratio > self.max_han_ratio_other else None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Filters:
-    """The limits on a normalised text, all in one."""
-
-    min_chars: int
-    """Fewest characters."""
-    max_chars: int | None
-    """Most characters; None is no limit."""
-    min_han_ratio: float
-    """Least share of Han in a Chinese document."""
-    max_han_ratio_other: float
-    """Largest share of Han in a document of another language."""
-
-    def rules(self) -> tuple[Callable[[Facts], str | None], ...]:
-        """Return the rules in the order in which they are asked."""
-        return (
-            Length(min_chars=self.min_chars, max_chars=self.max_chars),
-            HanRatio(min_han_ratio=self.min_han_ratio, max_han_ratio_other=self.max_han_ratio_other),
-        )
-
-    def reason_to_drop(self, text: str, lang: str) -> str | None:
-        """Return ``empty``, ``too_short``, ``too_long``, ``low_han_ratio``, ``high_han_ratio`` or None."""
-        facts = Facts(text, lang)
-        return next((reason for rule in self.rules() if (reason := rule(facts))), None)

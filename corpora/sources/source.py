@@ -4,11 +4,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from corpora.parallel import ParallelConfig
 from hanlm.errors import ConfigError
 from hanlm.records import TxtUnit
 
 type FormatName = Literal[
-    "jsonl", "json", "txt", "md", "parquet", "arrow", "warc", "wet", "wikipedia", "epub", "html", "zip", "tar"
+    "jsonl",
+    "json",
+    "txt",
+    "md",
+    "parallel",
+    "parquet",
+    "arrow",
+    "warc",
+    "wet",
+    "wikipedia",
+    "epub",
+    "html",
+    "zip",
+    "tar",
 ]
 
 HUB: Final = "hf:"
@@ -65,6 +79,8 @@ class Source:
     """Encoding of its text files, such as gb18030; by default detected for each file."""
     fields: Fields = field(default_factory=Fields)
     """Which columns of its records hold what."""
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    """How pairs of texts and translations are read, in .tsv files and with `format: parallel`."""
     set: str = ""
     """A set that `hanlm corpus sets` lists: its columns and labels hold where this source names none."""
 
