@@ -64,6 +64,7 @@ def survey(source: Source) -> list[str]:
 
 def passed_over(source: Source) -> Counter[str]:
     """Return why files of a source's folder are not read: by ending, ``empty``, or ``linked folder``; how many each."""
+    source = with_known_set(source)
     path = source.path
     counts: Counter[str] = Counter()
     if not path.is_dir() or read_manifest(path) is not None:
