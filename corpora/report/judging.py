@@ -63,9 +63,10 @@ def _add_domains(page: Page, step: Mapping[str, Any]) -> None:
     for name, domains in groups:
         by_reason = [sum(lost[domain].get(reason, 0) for domain in domains) for reason in reasons]
         total = sum(came.get(domain, 0) for domain in domains)
-        each = by_reason if len(reasons) > 1 else []
+        each = [count or None for count in by_reason] if len(reasons) > 1 else []
         rows.append((name, total, sum(by_reason), share(sum(by_reason), total), *each))
-    headers = ["Domain", "In", "Dropped", "Share", *(reasons if len(reasons) > 1 else ())]
+    spaced = [reason.replace("_", " ") for reason in reasons]  # a browser breaks headers at blanks alone
+    headers = ["Domain", "In", "Dropped", "Share", *(spaced if len(reasons) > 1 else ())]
     untouched = len(set(came) - set(lost))
     caption = "Dropped by domain" + (f"; {counted(untouched, 'other domain')} lost nothing" if untouched else "")
     page.table(headers, rows, caption=caption)

@@ -7,6 +7,8 @@ import pytest
 from chromium import CHROMIUM, Browser
 from report_build import RULES, build_with_report
 
+from corpora.facts import Facts
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM, reason="needs a Chromium; Debian's package is chromium"),
@@ -14,6 +16,12 @@ pytestmark = [
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 LONG_NAME = "a-domain-whose-name-" + "is-much-too-long-" * 6 + "for-a-phone"
+
+
+def many_reasons(facts: Facts) -> str | None:
+    """Drop some documents for as many reasons as the rules of Gopher have."""
+    number = len(facts.text) % 11
+    return f"gopher_duplicated_{number}_n_grams" if 0 < number < 9 else None
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +39,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.write_text(
         "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows) + "{<img>\n", encoding="utf-8"
     )
-    return build_with_report([source], folder / "work", rules=RULES)[0] / "report.html"
+    return (
+        build_with_report([source], folder / "work", rules={**RULES, "many-reasons": many_reasons})[0] / "report.html"
+    )
 
 
 @pytest.mark.parametrize("width", [1280, 400])
@@ -49,6 +59,14 @@ def test_the_report_fits_the_screen_folded_and_open(browser: Browser, page: Path
     assert browser.run("document.querySelectorAll('details.fold').length") > 5
     assert browser.complaints() == []
     assert [url for url in browser.requests() if not url.startswith(("file:", "data:"))] == []
+
+
+def test_on_a_laptop_every_table_is_whole(browser: Browser, page: Path):
+    browser.show(page, width=1280)
+    browser.run("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+    assert len(json.loads((page.parent / "report.json").read_text())["steps"][4]["dropped"]) >= 6
+    scrolling = "[...document.querySelectorAll('.table-scroll')].filter(e => e.scrollWidth > e.clientWidth).length"
+    assert browser.run(scrolling) == 0
 
 
 @pytest.mark.parametrize("width", [1280, 400])
