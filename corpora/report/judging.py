@@ -8,6 +8,8 @@ from corpora.steps.cleaning import SHOWN_CHARS
 from hanlm.page import Page
 from hanlm.page_excerpts import Excerpt, differences
 
+_MAX_REASONS = 5
+
 
 def add_filters(page: Page, figures: Mapping[str, Any]) -> None:
     """Add every step that dropped documents: by reason and domain, with samples."""
@@ -56,20 +58,32 @@ def _add_domains(page: Page, step: Mapping[str, Any]) -> None:
     lost, came = step["dropped_by_domain"], step["domains_in"]
     if not lost:
         return
-    reasons = list(step["dropped"])
+    columns = _columns(step["dropped"])
     shown, others = largest({domain: sum(counts.values()) for domain, counts in lost.items()})
     groups = [(domain, [domain]) for domain in shown] + ([(f"{len(others)} others", others)] if others else [])
     rows: list[Sequence[Any]] = []
     for name, domains in groups:
-        by_reason = [sum(lost[domain].get(reason, 0) for domain in domains) for reason in reasons]
         total = sum(came.get(domain, 0) for domain in domains)
-        each = [count or None for count in by_reason] if len(reasons) > 1 else []
-        rows.append((name, total, sum(by_reason), share(sum(by_reason), total), *each))
-    spaced = [reason.replace("_", " ") for reason in reasons]  # a browser breaks headers at blanks alone
-    headers = ["Domain", "In", "Dropped", "Share", *(spaced if len(reasons) > 1 else ())]
+        dropped = sum(sum(lost[domain].values()) for domain in domains)
+        each = [
+            sum(lost[domain].get(reason, 0) for domain in domains for reason in reasons) or None
+            for reasons in columns.values()
+        ]
+        rows.append((name, total, dropped, share(dropped, total), *each))
+    headers = ["Domain", "In", "Dropped", "Share", *columns]
     untouched = len(set(came) - set(lost))
     caption = "Dropped by domain" + (f"; {counted(untouched, 'other domain')} lost nothing" if untouched else "")
     page.table(headers, rows, caption=caption)
+
+
+def _columns(dropped: Mapping[str, int]) -> dict[str, list[str]]:
+    """Return a table's columns of reasons: the commonest, and all others together; none for a single reason."""
+    if len(dropped) == 1:
+        return {}
+    order = sorted(dropped, key=lambda reason: (-dropped[reason], reason))
+    shown, others = order[:_MAX_REASONS], order[_MAX_REASONS:]
+    columns = {reason.replace("_", " "): [reason] for reason in shown}  # a browser breaks headers at blanks alone
+    return columns | ({f"{len(others)} more": others} if others else {})
 
 
 def _add_samples(page: Page, reason: str, count: int, samples: Sequence[Mapping[str, Any]]) -> None:
