@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from builds import NUM_FILES, Build, command_line, descendants, is_running, kill_all, wait_until, write_input
 
-SLOW_CLEANER = """
+SLOW_READING = """
 import time
-import corpora.pipeline as pipeline
-clean = pipeline.normalise
-def normalise(text):
-    time.sleep(0.005)
-    return clean(text)
-normalise.__module__ = "__mp_main__"
-pipeline.normalise = normalise
+import corpora.steps.reading as reading
+read = reading.read_slice
+def slow(*words):
+    for document in read(*words):
+        time.sleep(0.005)
+        yield document
+reading.read_slice = slow
 """
 """Makes each task last 0.2 s, whatever the machine, so that a kill comes in its midst."""
 
@@ -50,7 +50,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(source: Path, undistur
 def test_a_killed_worker_ends_the_run_at_once_and_the_next_run_does_only_what_is_left(
     source: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ):
-    build = Build(source, tmp_path / "out", prelude=SLOW_CLEANER)
+    build = Build(source, tmp_path / "out", prelude=SLOW_READING)
     process = build.start()
     wait_until(lambda: len(build.completed()) >= 3)
     family = descendants(process.pid)
@@ -85,7 +85,7 @@ corpora.pipeline.gather_quarantine = lambda *_: os.kill(os.getpid(), signal.SIGK
 @pytest.mark.slow
 @pytest.mark.fault(12)
 def test_workers_end_with_a_killed_main_process(source: Path, undisturbed: dict[str, bytes], tmp_path: Path):
-    build = Build(source, tmp_path / "out", prelude=SLOW_CLEANER)
+    build = Build(source, tmp_path / "out", prelude=SLOW_READING)
     process = build.start()
     wait_until(lambda: len(build.completed()) >= 2)
     family = descendants(process.pid)
@@ -107,7 +107,7 @@ def test_workers_end_with_a_killed_main_process(source: Path, undisturbed: dict[
 def test_a_signal_stops_the_pool_with_75(
     source: Path, undisturbed: dict[str, bytes], tmp_path: Path, number: signal.Signals, to_the_group: bool
 ):
-    build = Build(source, tmp_path / "out", prelude=SLOW_CLEANER)
+    build = Build(source, tmp_path / "out", prelude=SLOW_READING)
     process = build.start()
     wait_until(lambda: len(build.completed()) >= 2)
     family = descendants(process.pid)
@@ -147,7 +147,7 @@ def test_kills_at_random_moments_change_no_byte(
     source: Path, undisturbed: dict[str, bytes], tmp_path: Path, victim: str
 ):
     random_ = random.Random(victim)
-    build = Build(source, tmp_path / "out", prelude=SLOW_CLEANER)
+    build = Build(source, tmp_path / "out", prelude=SLOW_READING)
     killed = [kill_once(build, victim, random_) for _ in range(8)]
     assert sum(killed) >= 4
     if not build.out.exists():
