@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 import signal
+import socket
 import threading
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -21,6 +22,7 @@ from corpora.engine.stopping import refuse_if_stopped
 from hanlm.errors import ConfigError, InputError, Interrupted
 
 _POLL_SECONDS = 0.5
+_KNOCK_SECONDS = 20.0
 _STARTS = 3
 """Tries to start Ray here: it gives up after 30 s, which a machine that does other work may well need."""
 _RETRIES = 3
@@ -134,6 +136,7 @@ def _connect(ray: Any, address: str | None, workers: int) -> None:
     here: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
     for tries_left in reversed(range(1 if address else _STARTS)):
         try:
+            _knock(address or "")
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
             return
         except Exception as error:
@@ -141,5 +144,12 @@ def _connect(ray: Any, address: str | None, workers: int) -> None:
             if not tries_left:
                 what = f"reach the Ray cluster at RAY_ADDRESS={address}" if address else "start Ray on this machine"
                 raise ConfigError(
-                    f"could not {what}: {error} Look at `ray status`, or use --executor local."
+                    f"could not {what}: {error}. Look at `ray status`, or use --executor local."
                 ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise ``OSError`` where nothing listens at ``HOST:PORT``, for which Ray itself waits for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "://" not in address:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
