@@ -158,6 +158,7 @@ def ray_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     pids = {int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()}
     before = {pid for pid in pids if str(port) in command_line(pid)}
     yield f"127.0.0.1:{port}"
+    before |= {child for pid in before for child in descendants(pid)}
     for pid in before:
         if is_running(pid):
             os.kill(pid, signal.SIGTERM)
