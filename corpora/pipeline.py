@@ -27,12 +27,12 @@ from corpora.steps.contamination import CONTAMINATED, first_contaminated, gather
 from corpora.steps.deduplicating import Deduplicate
 from corpora.steps.labels import by_value
 from corpora.steps.measuring import Measure, MeasureRead
-from corpora.steps.parts import ReadParts, WriteParts
+from corpora.steps.parts import DOCUMENTS, ReadParts, WriteParts
 from corpora.steps.publishing import WriteShards, move_shards
 from corpora.steps.reading import ReadSlices, gather_quarantine
 from corpora.steps.signing import Sign
 from corpora.steps.splitting import Split
-from hanlm.errors import InputError
+from hanlm.errors import ArtifactError, InputError
 from hanlm.quarantine import Quarantine
 
 _READ, _WRITE = "read", "write"
@@ -69,6 +69,7 @@ class Pipeline:
             run_stage(stage, for_little(engine, _num_bytes(read)), self.folder)
         written = run_stage(self._write, engine, self.folder)
         funnel = Funnel(steps=(*read, *written), quarantined=quarantine.counts)
+        _require_all_parts(funnel)
         _require_survivors(funnel)
         return funnel
 
@@ -158,6 +159,16 @@ class Pipeline:
 
 def _num_bytes(read: Sequence[StepCounts]) -> int:
     return by_value(read[0].counts, "bytes").total()
+
+
+def _require_all_parts(funnel: Funnel) -> None:
+    """A shared file system may show a worker an old list of files: then documents would vanish without a word."""
+    written, read = (funnel.of_step(kind, "parts").get(DOCUMENTS, 0) for kind in ("write", "read"))
+    if written != read:
+        raise ArtifactError(
+            f"expected {written} documents in the parts of the first stage, got {read}: the workers do not see the same "
+            "files; remove the working folder and run the command again."
+        )
 
 
 def _require_survivors(funnel: Funnel) -> None:

@@ -13,11 +13,14 @@ from hanlm.json_lines import read_json_lines
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document
 
+DOCUMENTS = "documents"
+"""Count of documents written, and of documents read back: they must be equal."""
+
 _FIELDS = ("id", "text", "domain", "lang", "source", "license", "group")
 
 
 class WriteParts(PipelineStep):
-    """Writes the documents to ``FOLDER/TASK-….jsonl.zst`` and passes them on."""
+    """Writes the documents to ``FOLDER/TASK-….jsonl.zst`` and passes them on; counts ``documents``."""
 
     type = "write"
     name = "parts"
@@ -36,11 +39,12 @@ class WriteParts(PipelineStep):
             for piece in data:
                 with self.track_time():
                     writer.write(as_document(piece))
+                self.stat_update(DOCUMENTS)
                 yield piece
 
 
 class ReadParts(PipelineStep):
-    """Yields the documents that ``WriteParts`` of the same task wrote; their number is in the metadata."""
+    """Yields the documents that ``WriteParts`` of the same task wrote, with their ``number``; counts ``documents``."""
 
     type = "read"
     name = "parts"
@@ -58,5 +62,6 @@ class ReadParts(PipelineStep):
         for number, record in enumerate(records):
             piece = as_piece(Document(**record))
             piece.metadata["number"] = number
+            self.stat_update(DOCUMENTS)
             yield piece
         quarantine.check(max_fraction=0.0)  # HanLM wrote these lines itself: not one may be bad

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from corpora.build import BuildConfig, build
+from corpora.engine.run import run_stage
 from hanlm.artifact import open_artifact
 from hanlm.errors import ArtifactError, InputError, Interrupted
 from hanlm.publish import work_folder
@@ -174,3 +175,18 @@ def test_nul_and_lone_surrogates_do_no_harm(tmp_path: Path):
     counts = open_artifact(corpus, "corpus").manifest["counts"]
     assert counts["documents_kept"] == 41
     assert counts["quarantined"] == {"lone_surrogate": 1}
+
+
+def test_parts_that_a_worker_does_not_see_are_noticed(
+    tmp_path: Path, chinese_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def hide_parts(stage: Any, *arguments: Any) -> Any:
+        if stage.name == "write":
+            for part in (tmp_path / "corpus.work/build/parts").iterdir():
+                part.unlink()
+        return run_stage(stage, *arguments)
+
+    monkeypatch.setattr("corpora.pipeline.run_stage", hide_parts)
+    with pytest.raises(ArtifactError, match=r"expected \d+ documents in the parts of the first stage, got 0"):
+        build(config_for(chinese_file, tmp_path / "corpus"))
+    assert not (tmp_path / "corpus").exists()
