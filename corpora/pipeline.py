@@ -166,8 +166,8 @@ def _require_all_parts(funnel: Funnel) -> None:
     written, read = (funnel.of_step(kind, "parts").get(DOCUMENTS, 0) for kind in ("write", "read"))
     if written != read:
         raise ArtifactError(
-            f"expected {written} documents in the parts of the first stage, got {read}: the workers do not see the same "
-            "files; remove the working folder and run the command again."
+            f"expected {written} documents in the parts of the first stage, got {read}: the workers do not see the "
+            "same files; remove the working folder and run the command again."
         )
 
 
