@@ -75,6 +75,7 @@ def datatrove_here(source: str, tokenizer: str, folder: str, workers: str, words
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.tokens.megatron_tokenizer import MegatronDocumentTokenizer
     from datatrove.pipeline.writers import JsonlWriter
+    from datatrove.utils.word_tokenizers import load_word_tokenizer
 
     from corpora.filters.quality_limits import QualityConfig
     from hanlm.config import to_plain
@@ -102,6 +103,8 @@ def datatrove_here(source: str, tokenizer: str, folder: str, workers: str, words
         GopherQualityFilter(language=_LANGUAGE, **limits["gopher_quality"]),
     ]
     run("filters", [read("raw"), *filters, JsonlWriter(str(here / "kept"))])
+    if words == "own":
+        load_word_tokenizer.cache_clear()  # one that is in use cannot be copied, and the executor copies its steps
     config = minhash.MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8)
     run("signatures", [read("kept"), minhash.MinhashDedupSignature(str(here / "sigs"), config, language=_LANGUAGE)])
     buckets = minhash.MinhashDedupBuckets(str(here / "sigs"), str(here / "buckets"), config=config)
