@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from corpora.config import BuildConfig
 from corpora.engine.config import EngineConfig
@@ -58,8 +59,7 @@ def build(config: BuildConfig) -> Path:
         slices = list_slices(sources, config.task_bytes)
         folder = draft.work / "build"
         known = known_runs(config.index, config.dedup_config, index_name(config.out)) if config.index else []
-        settings = config.decides_the_result() | {"known": {str(run): fingerprint(run) for run in known}}
-        if begin_or_go_on(folder, settings, slices):
+        if begin_or_go_on(folder, config.decides_the_result() | _contents(config, known), slices):
             say("going on with what an earlier try of the same command completed")
         tasks = cut_into_tasks(slices, config.task_bytes)
         pipeline = Pipeline(config=config, sources=sources, tasks=tasks, folder=folder, known=tuple(known))
@@ -79,6 +79,12 @@ def index_name(out: Path) -> str:
     return f"{out.name}-{sha256(str(out.resolve()).encode()).hexdigest()[:8]}"
 
 
+def _contents(config: BuildConfig, known: Sequence[Path]) -> dict[str, Any]:
+    """Return hashes of what the steps read besides the texts: between two tries any of it may have been changed."""
+    side = {name: [fingerprint(path) for path in paths] for name, paths in config.side_inputs().items()}
+    return {"side_inputs": side, "known": {str(run): fingerprint(run) for run in known}}
+
+
 def _inputs(config: BuildConfig, sources: Sequence[Source]) -> dict[str, Path | Input]:
     """Return what the manifest tells of the inputs; a data set of the hub is named and not hashed."""
     inputs: dict[str, Path | Input] = {}
@@ -88,7 +94,7 @@ def _inputs(config: BuildConfig, sources: Sequence[Source]) -> dict[str, Path | 
         inputs[f"input-{number}"] = source.path if is_file else Input(path=place, hash="")
     for name, paths in config.side_inputs().items():
         inputs |= {f"{name}-{number}": path for number, path in enumerate(paths)}
-    return inputs
+    return inputs | ({"tokenizer-0": config.tokenizer} if config.tokenizer else {})
 
 
 def _passed_over(sources: Sequence[Source]) -> Counter[str]:

@@ -126,11 +126,11 @@ class BuildConfig:
 
     def decides_the_result(self) -> dict[str, Any]:
         """Return the settings that what is built depends on: a change of the others need not begin anew."""
-        others = ("out", "workers", "executor", "slurm", "overwrite", "max_quarantined")
+        others = ("out", "workers", "executor", "slurm", "overwrite", "max_quarantined", "tokenizer")
         return {name: value for name, value in to_plain(self).items() if name not in others}
 
     def side_inputs(self) -> dict[str, tuple[Path, ...]]:
-        """Return the files that the steps read besides the texts, by what they are for."""
+        """Return the files that decide, besides the texts, what becomes of documents; by what they are for."""
         steps, rules = self.steps, self.rules
         return {
             "exclude": self.exclude,
@@ -139,7 +139,6 @@ class BuildConfig:
             "spam-terms": (rules.spam.terms,) if "spam" in steps and rules.spam.terms else (),
             "score-good": self.score.good if SCORE in steps else (),
             "score-bad": self.score.bad if SCORE in steps else (),
-            "tokenizer": (self.tokenizer,) if self.tokenizer else (),
         }
 
     def all_sources(self) -> tuple[Source, ...]:

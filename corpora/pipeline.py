@@ -28,12 +28,13 @@ from corpora.steps.deduplicating import Deduplicate
 from corpora.steps.labels import by_value
 from corpora.steps.measuring import Measure, MeasureRead
 from corpora.steps.parts import DOCUMENTS, ReadParts, WriteParts
-from corpora.steps.publishing import WriteShards, move_shards
+from corpora.steps.publishing import WriteShards, gather_shards
 from corpora.steps.reading import ReadSlices, gather_quarantine
 from corpora.steps.signing import Sign
 from corpora.steps.splitting import Split
 from hanlm.errors import ArtifactError, InputError
 from hanlm.quarantine import Quarantine
+from hanlm.records import Document
 
 _READ, _WRITE = "read", "write"
 _SAMPLED_SLICES, _SAMPLED_DOCUMENTS = 50, 2_000
@@ -74,8 +75,8 @@ class Pipeline:
         return funnel
 
     def publish(self, out: Path, funnel: Funnel, quarantine: Path) -> None:
-        """Move the finished shards and the report into ``out``, and what they hold into the index, if there is one."""
-        move_shards(self.folder / "shards", out)
+        """Put the finished shards and the report into ``out``, and what they hold into the index, if there is one."""
+        gather_shards(self.folder / "shards", out)
         gather_contaminated(self._read_folder, out / CONTAMINATED)
         self._write_report(out, funnel, quarantine)
         if self.config.index is not None and self._index is not None:
@@ -119,12 +120,11 @@ class Pipeline:
             mask=self.config.personal_data if PERSONAL_DATA in self.config.steps else None,
         )
 
-    def _sample(self) -> Iterator[str]:
-        """Some texts from all over the input; what cannot be read is told when all of it is."""
+    def _sample(self) -> Iterator[Document]:
+        """Some documents from all over the input; what cannot be read is told when all of it is."""
         slices = [each for task in self.tasks for each in task]
         for each in slices[:: -(-len(slices) // _SAMPLED_SLICES)]:
-            documents = read_slice(each, self.sources[each.source], Quarantine())
-            yield from (document.text for document in islice(documents, _SAMPLED_DOCUMENTS))
+            yield from islice(read_slice(each, self.sources[each.source], Quarantine()), _SAMPLED_DOCUMENTS)
 
     def _dedup_stages(self, num_bytes: int) -> list[Stage]:
         return dedup_stages(

@@ -10,6 +10,7 @@ from typing import Any
 from corpora.sources.slices import Slice
 from hanlm.files import replace_text
 from hanlm.provenance import source_hash
+from hanlm.publish import package_versions
 
 _KEY = "key.json"
 
@@ -30,9 +31,11 @@ def cut_into_tasks(slices: Sequence[Slice], task_bytes: int) -> list[list[Slice]
 def begin_or_go_on(folder: Path, config: Mapping[str, Any], slices: Sequence[Slice]) -> bool:
     """Make ``folder`` ready for a build; say whether completed tasks of an earlier try were found.
 
-    What was made from other files, with other settings or by another version of HanLM is removed.
+    What was made from other files, with other settings, or by another version of HanLM or of a library is removed.
     """
-    key = sha256(json.dumps([config, _states(slices), source_hash()], sort_keys=True).encode()).hexdigest()
+    key = sha256(
+        json.dumps([config, _states(slices), source_hash(), package_versions()], sort_keys=True).encode()
+    ).hexdigest()
     path = folder / _KEY
     if path.is_file() and path.read_text(encoding="utf-8") == key:
         return True

@@ -24,7 +24,10 @@ from hanlm.locks import LOCK, exclusive
 _held: set[Path] = set()
 """Working folders that this process holds."""
 
-_VERSIONED = ("hanlm", "torch", "transformers", "tokenizers", "sentencepiece", "megatron-core", "peft", "trl")
+_VERSIONED = (
+    *("hanlm", "torch", "transformers", "tokenizers", "sentencepiece", "megatron-core", "peft", "trl"),
+    *("datatrove", "opencc", "jieba", "rjieba", "trafilatura", "mwparserfromhell", "lxml", "lingua-language-detector"),
+)
 
 
 class Input(TypedDict):

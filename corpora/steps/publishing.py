@@ -1,5 +1,6 @@
 """The last step: kept documents become the shards of their split, and what they are is counted."""
 
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -51,9 +52,19 @@ class WriteShards(PipelineStep):
         self.stat_update(label("chars", domain), value=len(piece.text))
 
 
-def move_shards(folder: Path, out: Path) -> None:
-    """Move the shards of all tasks into ``out``, numbered through in the order of the tasks."""
+def gather_shards(folder: Path, out: Path) -> None:
+    """Give ``out`` the shards of all tasks, numbered through in the order of the tasks.
+
+    They stay in ``folder`` as well: where the build ends before ``out`` is published, its next try finds them there.
+    """
     for split in SPLITS:
         shards = [path for task in sorted(folder.iterdir()) for path in sorted(task.glob(f"{split}-*"))]
         for number, path in enumerate(shards):
-            path.rename(out / f"{split}-{number:05}.jsonl.zst")
+            _link(path, out / f"{split}-{number:05}.jsonl.zst")
+
+
+def _link(path: Path, new: Path) -> None:
+    try:
+        new.hardlink_to(path)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, new)

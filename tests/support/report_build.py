@@ -24,7 +24,7 @@ from corpora.steps.deduplicating import Deduplicate
 from corpora.steps.filtering import Filter
 from corpora.steps.measuring import Measure, MeasureRead
 from corpora.steps.parts import ReadParts, WriteParts
-from corpora.steps.publishing import WriteShards, move_shards
+from corpora.steps.publishing import WriteShards, gather_shards
 from corpora.steps.reading import ReadSlices, gather_quarantine
 from corpora.steps.signing import Sign
 from corpora.steps.splitting import Split
@@ -90,7 +90,7 @@ def build_with_report(
     funnel = Funnel(steps=tuple(counts), quarantined=quarantine.counts)
     out = work / "out"
     out.mkdir()
-    move_shards(build / "shards", out)
+    gather_shards(build / "shards", out)
     samples = with_copies(samples_by_step([read, write]), build / "parts")
     quarantined = first_quarantined(work / QUARANTINE, [source.path for source in sources])
     counted = tokens_per_char(tokenizer, samples["kept"]) if tokenizer else None
