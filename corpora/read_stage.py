@@ -15,13 +15,14 @@ from corpora.facts import Rule
 from corpora.filters.chinese_registry import CHINESE_RULES
 from corpora.filters.plain import HanRatio, Length
 from corpora.filters.quality_registry import QUALITY_STEPS
-from corpora.filters.score import make_score_rule
+from corpora.filters.score import is_scored, make_score_rule
 from corpora.filters.score_sample import sample_texts
 from corpora.registry import SCORE
 from corpora.steps.cleaning import Clean
 from corpora.steps.contamination import DropContaminated
 from corpora.steps.filtering import Filter
 from corpora.steps.masking import Mask
+from hanlm.records import Document
 
 if TYPE_CHECKING:
     from corpora.config import BuildConfig
@@ -47,22 +48,23 @@ def cleaning_steps(config: "BuildConfig", folder: Path) -> Iterator[PipelineStep
 
 
 def filtering_steps(
-    config: "BuildConfig", folder: Path, resources: Path, read_sample: Callable[[], Iterable[str]]
+    config: "BuildConfig", folder: Path, resources: Path, read_sample: Callable[[], Iterable[Document]]
 ) -> Iterator[PipelineStep]:
     """Yield the chosen rules as steps, and those that files of the user's ask for.
 
     Args:
         config: The configuration.
         folder: Of the stage.
-        resources: Folder for what is made once and read by every task.
-        read_sample: Reads some texts of the corpus, for a score that has to know what is usual.
+        resources: Folder for what is made once and read by every task, by the next try too.
+        read_sample: Reads some documents of the corpus, for a score that has to know what is usual.
     """
     if config.exclude:
         yield Filter("exclude", read_exclusions(config.exclude, config.max_quarantined), folder)
     if config.decontaminate:
         path = resources / "evaluation.npz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        build_index(config.decontaminate, config.decontamination).save(path)
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            build_index(config.decontaminate, config.decontamination).save(path)
         yield DropContaminated(Decontaminate(path), folder)
     for name in config.steps:
         if name in CHINESE_RULES or name in QUALITY_STEPS:
@@ -82,12 +84,12 @@ def _rule(name: str, config: "BuildConfig") -> Rule:
     return getattr(config.rules, name.replace("-", "_"))
 
 
-def _score_rule(config: "BuildConfig", resources: Path, read_sample: Callable[[], Iterable[str]]) -> Rule:
-    sample: list[str] = []
-    if not config.score.bad or config.score.keep_fraction is not None:
-        sample = sample_texts(read_sample(), _NUM_SAMPLED, seed=0)
-    return make_score_rule(config.score, sample, resources / "score.safetensors", clean=_cleaner(config))
+def _score_rule(config: "BuildConfig", resources: Path, read_sample: Callable[[], Iterable[Document]]) -> Rule:
+    clean = Chain([name for name in config.steps if name in CLEANERS])
 
+    def sample() -> Iterator[str]:
+        """Cleaned as the corpus will be: else a score would learn what cleaning takes away."""
+        texts = (document.text for document in read_sample() if is_scored(document.lang, config.score.langs))
+        yield from map(clean, sample_texts(texts, _NUM_SAMPLED, seed=0))
 
-def _cleaner(config: "BuildConfig") -> Callable[[str], str]:
-    return Chain([name for name in config.steps if name in CLEANERS])
+    return make_score_rule(config.score, sample(), resources / "score.safetensors", clean=clean)

@@ -14,6 +14,7 @@ from corpora.evaluation.config import Decontamination
 from corpora.folding import Codes
 from corpora.ngrams import Anchors, Hashes, Places, Slots, find_sorted, ngram_hashes_at
 from hanlm.errors import ArtifactError
+from hanlm.files import fsync
 
 SEPARATOR: Final = "\n"
 """Between the parts of a whole text; no folded letter."""
@@ -96,7 +97,7 @@ class EvalIndex:
         return text, tuple(choices)
 
     def save(self, path: Path) -> None:
-        """Write a ``.npz`` without pickles."""
+        """Write a ``.npz`` without pickles; it is seen whole or not at all."""
         arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in _ARRAYS}
         arrays |= {"fields": np.array(self.fields), "file_names": np.array(self.file_names)}
         arrays |= {
@@ -109,8 +110,11 @@ class EvalIndex:
         for table in self.tables:
             for name, values in zip(("hashes", "text_ids", "positions"), table.rows, strict=True):
                 arrays[f"table_{table.n}_{name}"] = values
-        with path.open("wb") as stream:
+        new = path.with_name(path.name + ".new")
+        with new.open("wb") as stream:
             np.savez(stream, **arrays)
+        fsync(new)
+        new.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -1,5 +1,6 @@
 """The step ``score``: drops what reads unlike the user's own good sample."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from corpora.filters.perplexity import PerplexityModel, train_perplexity
 from corpora.filters.score_config import ScoreConfig
 from corpora.filters.score_file import read_score_file
 from corpora.filters.score_sample import quantile_score, split_sample
+from hanlm.files import replace_text
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
 from hanlm.text import base_language, normalise
@@ -55,18 +57,24 @@ class ScoreRule:
 
     def __call__(self, facts: Facts, /) -> str | None:
         """Return ``low_score`` or None."""
-        return "low_score" if self._judges(facts.lang) and self._model.score(facts.text) < self.min_score else None
+        return (
+            "low_score"
+            if is_scored(facts.lang, self.langs) and self._model.score(facts.text) < self.min_score
+            else None
+        )
 
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "min_score": self.min_score, "langs": self.langs, "figures": self.figures}
 
-    def _judges(self, lang: str) -> bool:
-        base = base_language(lang)
-        return not base or base in self.langs or ("zh" in self.langs and base in CHINESE)
-
     @cached_property
     def _model(self) -> Model:
         return load_score(self.path)
+
+
+def is_scored(lang: str, langs: Sequence[str]) -> bool:
+    """Say whether documents that declare ``lang`` are scored; those that declare none are."""
+    base = base_language(lang)
+    return not base or base in langs or ("zh" in langs and base in CHINESE)
 
 
 def load_score(path: Path) -> Model:
@@ -110,11 +118,18 @@ def make_score_rule(
     seed: int = 0,
     clean: Callable[[str], str] = normalise,
 ) -> ScoreRule:
-    """Fit the score, write its model to ``path``, and return the rule that reads it there; see ``fit_score``."""
-    fitted = fit_score(config, corpus_sample, seed, clean)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fitted.model.save(path)
-    return ScoreRule(path, fitted.min_score, config.langs, fitted.figures())
+    """Fit the score, write its model to ``path``, and return the rule that reads it there; see ``fit_score``.
+
+    Where an earlier call has written it, that one counts and nothing is read: tasks may be using it.
+    """
+    told = path.with_suffix(".json")
+    if not told.is_file():
+        fitted = fit_score(config, corpus_sample, seed, clean)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fitted.model.save(path)
+        replace_text(told, json.dumps({"min_score": fitted.min_score, "figures": fitted.figures()}))
+    fit = json.loads(told.read_text(encoding="utf-8"))
+    return ScoreRule(path, fit["min_score"], config.langs, fit["figures"])
 
 
 def _least_score(config: ScoreConfig, model: Model, sample: Sequence[str], seed: int) -> float:
