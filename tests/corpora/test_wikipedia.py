@@ -1,6 +1,7 @@
 """Wikipedia dumps: articles out of XML that is not trusted, wikitext into what a reader reads."""
 
 import bz2
+import time
 import tracemalloc
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -197,6 +198,21 @@ def test_lone_surrogates_and_templates_without_end_cost_nothing_else(tmp_path: P
     documents, quarantine, _ = read_all(Source(path=tmp_path))
     assert [d.text for d in documents] == ["一\n\n甲乙", "三\n\n丙"]
     assert quarantine.counts == {"malformed_wikitext": 1}
+
+
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("begun", ["<ref>", "<ref a='", "{|\n", "[http://a ", "{{a|"])
+def test_what_is_opened_thousands_of_times_and_never_closed_takes_no_time(begun: str):
+    began = time.process_time()
+    assert plain_text(begun * 20_000) is None
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.fault(17)
+def test_a_page_of_blanks_takes_linear_time():
+    began = time.process_time()
+    assert plain_text("字" + " \n" * 50_000 + "x") == "字\n\nx"
+    assert time.process_time() - began < 2
 
 
 def test_a_traditional_source_takes_the_traditional_side(tmp_path: Path):
