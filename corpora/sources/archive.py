@@ -1,5 +1,6 @@
 """Archives, read member by member where they lie: nothing is ever unpacked onto the disk."""
 
+import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -45,7 +46,7 @@ def read_zip(file: RawFile, source: Source, quarantine: Quarantine) -> Iterator[
                 if _is_refused(reason, name, number, file, quarantine):
                     continue
                 yield from _member_documents(name, partial(archive.open, info), file, source, quarantine)
-    except (BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
+    except (BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError) as error:
         raise InputError(f"{file.label} is damaged or no zip file ({error}); nothing of it is used.") from error
 
 

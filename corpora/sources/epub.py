@@ -1,8 +1,13 @@
 """EPUB books: one document for each chapter, in the order of the spine; all chapters of a book are one group."""
 
+import lzma
+import re
+import zlib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import dirname, join, normpath
 from typing import Any, Final
 from urllib.parse import unquote
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -45,6 +50,7 @@ _BLOCKS: Final = frozenset(
         "ul",
     ]
 )
+_BLANKS: Final = re.compile(" {2,}")
 _NO_TEXT: Final = frozenset({"head", "script", "style", "rt", "rp", "svg", "nav"})
 
 
@@ -61,7 +67,7 @@ def read_epub(file: RawFile, source: Source, quarantine: Quarantine) -> Iterator
             root = _xml(book.read(_member(book, package, file)), file)
             locked = _locked(book, file)
             lang = (root.findtext(".//{*}language") or "").strip()
-            for number, path in enumerate(_spine(root, PurePosixPath(package).parent), 1):
+            for number, path in enumerate(_spine(root, dirname(package)), 1):
                 quarantine.num_seen += 1
                 text = _chapter(book, path, locked)
                 if isinstance(text, str):
@@ -69,7 +75,7 @@ def read_epub(file: RawFile, source: Source, quarantine: Quarantine) -> Iterator
                     continue
                 id = f"{file.name}:{number}"
                 yield document(source, file, id=id, text=text[0], lang=lang, group=file.name)
-    except (BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{file.label} is damaged or no EPUB ({error}); nothing of it is used.") from error
 
 
@@ -83,7 +89,7 @@ def html_text(raw: bytes) -> str:
     except (etree.ParserError, ValueError):  # no element at all
         return ""
     lines = "".join(_pieces(root)).split("\n")
-    return "\n".join(" ".join(line.split(" ")).strip() for line in lines if line.strip())
+    return "\n".join(_BLANKS.sub(" ", line).strip() for line in lines if line.strip())
 
 
 def _pieces(element: Any) -> Iterator[str]:
@@ -161,12 +167,12 @@ def _locked(book: ZipFile, file: RawFile) -> frozenset[str]:
     return frozenset(unquote(found.get("URI", "")) for found in root.iterfind(".//{*}CipherReference"))
 
 
-def _spine(root: Any, folder: PurePosixPath) -> list[str]:
+def _spine(root: Any, folder: str) -> list[str]:
     """Return the paths of the chapters within the book, in reading order."""
     hrefs = {item.get("id"): item for item in root.iterfind(".//{*}manifest/{*}item")}
     chapters = [hrefs.get(ref.get("idref")) for ref in root.iterfind(".//{*}spine/{*}itemref")]
     return [
-        str(folder / unquote(item.get("href", "")))
+        normpath(join(folder, unquote(item.get("href", ""))))
         for item in chapters
         if item is not None and "html" in item.get("media-type", "") and "nav" not in item.get("properties", "").split()
     ]
@@ -185,10 +191,10 @@ def _chapter(book: ZipFile, path: str, locked: frozenset[str]) -> tuple[str] | s
     if info.file_size > MAX_WHOLE_BYTES:
         return "too_long"
     raw = book.read(info)
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raw = raw.decode("utf-16", "strict").encode()
+    # EPUB allows these two; the parser would read on past a bad byte.
+    codec = "utf-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8"
     try:
-        raw.decode("utf-8")  # which EPUB requires; the parser would read on past a bad byte
+        text = raw.decode(codec)
     except UnicodeDecodeError:
-        return "invalid_utf8"
-    return (html_text(raw),)
+        return "invalid_" + codec.replace("-", "")
+    return (html_text(text.encode()),)

@@ -86,6 +86,35 @@ def test_a_bad_locked_or_missing_chapter_is_set_aside_alone(tmp_path: Path):
     assert quarantine.num_seen == 5
 
 
+@pytest.mark.fault(13)
+@pytest.mark.fault(15)
+def test_a_chapter_of_half_a_character_or_of_damaged_bytes_is_no_bug(tmp_path: Path):
+    path = tmp_path / "x.epub"
+    write_epub(path, CHAPTERS | {"b.xhtml": b"\xff\xfe" + "好".encode("utf-16-le") + b"\x00"})
+    _, quarantine, _ = read_all(Source(path=path))
+    assert quarantine.counts == {"invalid_utf16": 1}
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "y.epub", "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    with zipfile.ZipFile(tmp_path / "y.epub") as book:
+        info = book.getinfo("OEBPS/a.xhtml")
+        begin = info.header_offset + 30 + len(info.filename)
+    raw = bytearray((tmp_path / "y.epub").read_bytes())
+    raw[begin : begin + 4] = b"\xff\xff\xff\xff"
+    (tmp_path / "y.epub").write_bytes(raw)
+    with pytest.raises(InputError, match="damaged or no EPUB"):
+        read_all(Source(path=tmp_path / "y.epub"))
+
+
+def test_a_chapter_beside_the_package_and_indented_text_are_read_as_a_browser_shows_them(tmp_path: Path):
+    write_epub(tmp_path / "x.epub", {"../Text/a.xhtml": chapter("<p>从前\n      <b> 有座</b>  山。</p>")})
+    with zipfile.ZipFile(tmp_path / "x.epub") as old, zipfile.ZipFile(tmp_path / "y.epub", "w") as new:
+        for name in old.namelist():
+            new.writestr(name.replace("OEBPS/../", ""), old.read(name))
+    (document,) = read_all(Source(path=tmp_path / "y.epub"))[0]
+    assert document.text == "从前 有座 山。"
+
+
 @pytest.mark.fault(21)
 def test_entities_of_a_book_never_expand_and_no_file_is_fetched(tmp_path: Path):
     (tmp_path / "secret").write_text("SECRET")
