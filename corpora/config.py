@@ -96,6 +96,8 @@ class BuildConfig:
         for name in ("min_han_ratio", "max_han_ratio_other", "max_quarantined"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ConfigError(f"expected --{name.replace('_', '-')} between 0 and 1, got {value}.")
+        if {"to-simplified", "to-traditional"} <= set(self.steps):
+            raise ConfigError("the steps to-simplified and to-traditional undo each other; add one of them.")
         if SCORE in self.steps and not self.score.good:
             raise ConfigError("the step score learns from good documents; name them as `score: {good: [PATH, …]}`.")
         if not 0 <= self.valid_fraction < 1:

@@ -27,6 +27,11 @@ def test_an_unknown_step_is_refused_with_the_nearest_name(tmp_path):
         chosen(INFO, "plain", ("b",), ("b",))
 
 
+def test_steps_that_undo_each_other_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="undo each other"):
+        BuildConfig(input=(tmp_path,), out=tmp_path / "out", add=("to-simplified", "to-traditional"))
+
+
 def test_every_step_says_what_it_does_in_one_line():
     for name, info in STEPS.items():
         assert name == name.lower().replace("_", "-")
