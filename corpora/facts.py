@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from corpora.parallel import is_bilingual
+from corpora.sources.parallel import is_bilingual
 from hanlm.text import CHAR_CLASSES, base_language, class_counts
 
 if TYPE_CHECKING:

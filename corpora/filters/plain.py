@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from corpora.facts import Facts
-from corpora.parallel import is_bilingual
+from corpora.sources.parallel import is_bilingual
 from hanlm.errors import ConfigError
 from hanlm.text import MIN_HAN_RATIO
 

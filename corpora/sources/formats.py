@@ -41,7 +41,7 @@ FORMATS: Final = (
     Format("json", ".json", r"\.json" + _PACKED, "records:read_json"),
     Format("txt", ".txt", r"\.txt" + _PACKED, "plain_text:read_text"),
     Format("md", ".md", r"\.(?:md|markdown)" + _PACKED, "plain_text:read_text"),
-    Format("parallel", ".tsv", r"\.tsv" + _PACKED, "pairs:read_pairs", in_archives=False),
+    Format("parallel", ".tsv", r"\.tsv" + _PACKED, "pairs:read_parallel"),
     Format("parquet", ".parquet", r"\.parquet$", "records:read_parquet"),
     Format("arrow", ".arrow", r"\.arrow$", "records:read_arrow"),
     Format("wet", ".wet", r"\.wet" + _PACKED, "web_archive:read_wet"),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from corpora.parallel import ParallelConfig
+from corpora.sources.parallel import ParallelConfig
 from hanlm.errors import ConfigError
 from hanlm.records import TxtUnit
 

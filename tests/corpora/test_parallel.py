@@ -2,7 +2,11 @@
 
 import gzip
 import json
+import os
+import zipfile
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -10,23 +14,25 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from slices import read_all
 
-from corpora.parallel import (
-    Pair,
-    ParallelConfig,
-    is_bilingual,
-    pack,
-    parallel_documents,
-    read_pairs,
-    render,
-    rng_by_hash,
-)
+from corpora.sources import pairs as reading
+from corpora.sources.bilingual import Pair, pack, render, rng_by_hash
+from corpora.sources.parallel import ParallelConfig, is_bilingual
+from corpora.sources.raw_file import RawFile
+from corpora.sources.source import Source
 from hanlm.errors import ConfigError
 from hanlm.quarantine import Quarantine
+from hanlm.streams import open_stream
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A machine that is busy with other things is no fault."""
 PAIRS = [Pair("早上好。", "Good morning.", "a"), Pair("你去哪里？", "Where are you going?", "b")]
+
+
+def read_pairs(path: Path, quarantine: Quarantine, config: ParallelConfig) -> Iterator[Pair]:
+    file = RawFile(label=str(path), name=path.name, open=partial(open_stream, path))
+    return reading.read_pairs(file, Source(path=path, parallel=config), quarantine)
 
 
 class Fixed(Random):
@@ -125,14 +131,29 @@ def test_columns_and_languages_are_configured(tmp_path: Path):
     path = tmp_path / "tatoeba.tsv"
     path.write_text("1\tGuten Morgen.\t2\t早上好。\n", encoding="utf-8")
     config = ParallelConfig(languages=("zh", "de"), columns=(3, 1), templates=("labelled",))
-    [document] = parallel_documents(path, Quarantine(), config)
+    [[document], _, _] = read_all(Source(path=path, parallel=config))
     assert document.lang == "zh-de"
     assert document.text in ("中文：早上好。\n德文：Guten Morgen.", "German: Guten Morgen.\nChinese: 早上好。")
+
+
+def test_files_of_any_encoding_and_name_are_read_and_those_in_archives_too(tmp_path: Path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    lines = [f"第{i}句话说的是天气。\tSentence {i} is about the weather." for i in range(9)]
+    raw = "\n".join(lines).encode("gb18030") + b"\n\xff\xff\tx\n"
+    Path(os.fsdecode(bytes(folder) + b"/\xb6\xd4.tsv")).write_bytes(raw)
+    with zipfile.ZipFile(folder / "more.zip", "w") as archive:
+        archive.writestr("more.tsv", "再见\tbye")
+    documents, quarantine, _ = read_all(Source(path=folder, parallel=ParallelConfig(templates=("lines",))))
+    assert sum("再见" in document.text for document in documents) == 1
+    assert all(line.partition("\t")[0] in documents[-1].text + documents[0].text for line in lines)
+    assert (quarantine.counts, quarantine.num_seen) == ({"invalid_gb18030": 1}, 11)
 
 
 def test_impossible_configurations_are_refused():
     for options in (
         {"languages": ("zh", "zh")},
+        {"languages": ("zh", "tlh")},
         {"columns": (1, 1)},
         {"templates": ("verse",)},
         {"templates": ()},
