@@ -18,6 +18,7 @@ QUARANTINE: Final = "quarantine.jsonl"
 """The list of what was set aside, beside an artifact's other files."""
 
 _EXCERPT_BYTES = 120
+_NUMBERS = ("num_seen", "num_lines", "num_bad_lines", "num_texts")
 
 
 class Quarantine:
@@ -38,6 +39,10 @@ class Quarantine:
         """The first file with a record that is not UTF-8."""
         self.num_seen = 0
         """Records offered, good and bad; whoever reads records adds to it."""
+        self.num_lines = self.num_bad_lines = 0
+        """Of these, what is a line of a longer text, not a record: a long book must not make up for bad records."""
+        self.num_texts = 0
+        """Texts that these lines make; each is a record."""
         self._file: TextIO | None = None
 
     def __enter__(self) -> Self:
@@ -76,11 +81,12 @@ class Quarantine:
 
     def summary(self) -> dict[str, Any]:
         """Return the counts, for a process that gathers those of others."""
-        return {"num_seen": self.num_seen, "counts": dict(self.counts), "lacking": self.lacking}
+        return {name: getattr(self, name) for name in _NUMBERS} | {"counts": dict(self.counts), "lacking": self.lacking}
 
     def absorb(self, summary: Mapping[str, Any], listed: Path) -> None:
         """Add what another quarantine counted, and its list, if it wrote one."""
-        self.num_seen += summary["num_seen"]
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + summary[name])
         self.counts.update(summary["counts"])
         self.lacking = self.lacking or summary["lacking"]
         if self.path is not None and listed.is_file():
@@ -88,17 +94,21 @@ class Quarantine:
                 shutil.copyfileobj(file, self._open(self.path))
 
     def check(self, max_fraction: float = MAX_QUARANTINED) -> None:
-        """Raise ``InputError`` if more than ``max_fraction`` of the records seen are bad."""
-        if self.num_quarantined <= max_fraction * self.num_seen:
+        """Raise ``InputError`` if more than ``max_fraction`` of the records, or of the lines of texts, are bad."""
+        num_bad, num_seen = self.num_quarantined - self.num_bad_lines, self.num_seen - self.num_lines + self.num_texts
+        unit = "records"
+        if num_bad <= max_fraction * num_seen:
+            num_bad, num_seen, unit = self.num_bad_lines, self.num_lines, "lines"
+        if num_bad <= max_fraction * num_seen:
             return
         if self._file is not None:
             self._file.flush()
         reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(self.counts.items()))
         where = f" (listed in {self.path})" if self.path else ""
-        got = f"got {self.num_quarantined} of {self.num_seen}{where}: {reasons}"
+        got = f"got {num_bad} of {num_seen}{where}: {reasons}"
         if self.lacking and self.counts["missing_field"] * 2 > self.num_quarantined:  # other files, not bad records
             raise InputError(
-                f"{self.lacking}; at most {max_fraction:.1%} of the records may be unreadable, {got}; rename the "
+                f"{self.lacking}; at most {max_fraction:.1%} of the {unit} may be unreadable, {got}; rename the "
                 "field, or pass other files."
             )
         if self.counts["invalid_utf8"] * 2 > self.num_quarantined and (name := self._other_encoding()):
@@ -107,7 +117,7 @@ class Quarantine:
                 f"files while it reads them, or convert it with iconv."
             )
         raise InputError(
-            f"expected at most {max_fraction:.1%} unreadable records, {got}; mend the input or raise --max-quarantined."
+            f"expected at most {max_fraction:.1%} unreadable {unit}, {got}; mend the input or raise --max-quarantined."
         )
 
     def _other_encoding(self) -> str | None:

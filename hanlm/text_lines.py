@@ -36,25 +36,35 @@ def texts_of(
 
     ``invalid`` says why a line with bad bytes is quarantined, where the stream was converted to UTF-8.
     """
-    lines = _txt_lines(stream, source, quarantine, first_line, invalid)
-    return _single_lines(lines) if unit == "line" else _grouped_lines(lines, source, by_paragraph=unit == "paragraph")
+    lines = _txt_lines(stream, source, quarantine, first_line, invalid, are_records=unit == "line")
+    if unit == "line":
+        return _single_lines(lines)
+    return _grouped_lines(lines, source, quarantine, by_paragraph=unit == "paragraph")
 
 
 def _txt_lines(
-    stream: BinaryIO, source: Path | str, quarantine: Quarantine, first_line: int, invalid: Callable[[], str]
+    stream: BinaryIO,
+    source: Path | str,
+    quarantine: Quarantine,
+    first_line: int,
+    invalid: Callable[[], str],
+    *,
+    are_records: bool,
 ) -> Iterator[tuple[int, str]]:
     """Yield (line number, line); blank lines too, because they part paragraphs."""
     for number, line, complete in iter_lines(stream, first_line=first_line):
         quarantine.num_seen += bool(line)
+        quarantine.num_lines += bool(line) and not are_records
+        text, reason = None, "too_long"
         try:
             text = line.decode("utf-8") if complete else None
         except UnicodeDecodeError:
-            quarantine.add(invalid(), source, number, line)
-            continue
-        if text is None:
-            quarantine.add("too_long", source, number, line)
-        else:
+            reason = invalid()
+        if text is not None:
             yield number, text
+        else:
+            quarantine.num_bad_lines += not are_records
+            quarantine.add(reason, source, number, line)
 
 
 def _single_lines(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -62,7 +72,7 @@ def _single_lines(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]
 
 
 def _grouped_lines(
-    txt_lines: Iterator[tuple[int, str]], source: Path | str, *, by_paragraph: bool
+    txt_lines: Iterator[tuple[int, str]], source: Path | str, quarantine: Quarantine, *, by_paragraph: bool
 ) -> Iterator[tuple[int, str]]:
     """Yield (number of the first line, lines joined): the whole file, or what stands between blank lines."""
     lines: list[str] = []
@@ -70,6 +80,7 @@ def _grouped_lines(
     for number, line in txt_lines:
         if by_paragraph and not line.strip():
             if lines:
+                quarantine.num_texts += 1
                 yield first, "\n".join(lines)
             lines, num_chars = [], 0
             continue
@@ -83,4 +94,5 @@ def _grouped_lines(
                 f"--txt-unit {unit}; pass --txt-unit {remedy}, or split the file."
             )
     if lines:
+        quarantine.num_texts += 1
         yield first, "\n".join(lines)

@@ -250,3 +250,32 @@ def test_files_of_one_name_in_two_folders_give_documents_with_names_of_their_own
     found = list(read_documents([tmp_path], Quarantine()))
     assert [d.id for d in found] == ["a/x.txt", "a/y:1", "b/x.txt", "b/y:1"]
     assert [d.source for d in found] == ["a/x.txt", "a/y.jsonl", "b/x.txt", "b/y.jsonl"]
+
+
+@pytest.mark.fault(14)
+def test_the_lines_of_a_long_text_do_not_make_up_for_records_that_are_all_bad(tmp_path: Path):
+    (tmp_path / "book.txt").write_text("一行文字。\n" * 1000, encoding="utf-8")
+    (tmp_path / "news.jsonl").write_text('{"content": "正文在别的字段里"}\n' * 3, encoding="utf-8")
+    quarantine = Quarantine()
+    assert len(texts_of([tmp_path], quarantine)) == 1
+    with pytest.raises(InputError, match=r"got 3 of 4.*rename the field"):
+        quarantine.check()
+
+
+@pytest.mark.fault(13)
+def test_bad_lines_of_a_text_are_a_share_of_its_lines(tmp_path: Path):
+    (tmp_path / "book.txt").write_bytes(("一行文字。\n" * 99).encode() + b"\xff\n")
+    quarantine = Quarantine()
+    assert len(texts_of([tmp_path / "book.txt"], quarantine)) == 1
+    quarantine.check(0.01)
+    with pytest.raises(InputError, match=r"0\.9% unreadable lines, got 1 of 100"):
+        quarantine.check(0.009)
+
+
+def test_what_two_quarantines_counted_adds_up(tmp_path: Path):
+    (tmp_path / "book.txt").write_bytes(b"\xff\n" + "一行文字。\n".encode() * 9)
+    part, whole = Quarantine(), Quarantine()
+    texts_of([tmp_path / "book.txt"], part)
+    whole.absorb(part.summary(), tmp_path / "none")
+    whole.absorb(part.summary(), tmp_path / "none")
+    assert (whole.num_seen, whole.num_lines, whole.num_bad_lines, whole.num_texts) == (20, 20, 2, 2)
