@@ -115,8 +115,10 @@ def known_runs(index: Path, config: DedupConfig, own: str) -> list[Path]:
         ArtifactError: If a file is missing, cut or changed; names it.
         ConfigError: If a run's signatures were made in another way.
     """
-    if not index.is_dir():
+    if not index.exists():
         return []
+    if not index.is_dir():
+        raise ConfigError(f"expected --index to be a folder, or a new one, got the file {index}; pass another path.")
     runs = [path for path in sorted(index.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     runs = [path for path in runs if path.name != own]
     for run in runs:
@@ -134,6 +136,11 @@ def _verify(run: Path, config: DedupConfig) -> None:
             raise ValueError(f"expected schema {_SCHEMA}, got {content['schema']}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{run / _LIST} of the index cannot be read ({error}); {remedy}") from error
+    if config.near and signatures is None:
+        raise ConfigError(
+            f"{run} of the index was built without near-duplicates, so this run cannot find near copies of it; build "
+            "that corpus again with --add near-duplicates, pass --skip near-duplicates here, or use another index."
+        )
     if config.near and signatures != _signatures(config):
         raise ConfigError(
             f"the index {run.parent} holds signatures made with {signatures}, this run makes {_signatures(config)}; "

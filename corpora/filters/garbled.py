@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpora.facts import Facts
+from corpora.filters.script_table import CANTONESE
 from hanlm.errors import ConfigError
 from hanlm.text import HAN_RANGES
 
@@ -96,6 +97,8 @@ def _table() -> npt.NDArray[np.uint8]:
         table[first : last + 1] = _RARE_HAN
     for point in (0x3005, 0x3007, *range(0x4E00, 0xA000)):
         table[point] = _frequency_class(chr(point))
+    for char in CANTONESE:  # a tenth of what Hong Kong speaks, and in neither encoding
+        table[ord(char)] = _COMMON_HAN
     for char in _gbk_of_utf8_leads():
         table[ord(char)] = _DISGUISED_HAN
     table[0xC2:0xF5] = _LEAD

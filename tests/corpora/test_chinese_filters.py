@@ -72,6 +72,11 @@ def test_european_accents_and_names_in_rare_characters_are_not_garbled():
     assert Garbled()(Facts("龑龘朱镕基喆堃")) is None
 
 
+def test_cantonese_is_not_garbled_for_its_own_characters():
+    spoken = "我哋今日去咗茶樓飲茶，叫咗蝦餃同埋叉燒包。阿媽話佢唔鍾意食咁多肥嘅嘢，啲風好大，細路仔喺沙灘度玩。"
+    assert Garbled()(Facts(spoken, "yue")) is None
+
+
 @pytest.mark.parametrize("text", ["好好学习天天向上" * 60, SENTENCE * 30, "顶" * 300, "哈哈哈哈哈哈哈，" * 50])
 def test_the_same_over_and_over_is_dropped(text: str):
     assert RepeatedLines()(Facts(text)) == "repeated_lines"

@@ -111,5 +111,17 @@ def test_signatures_made_in_another_way_are_refused_with_both_ways(tmp_path: Pat
     assert len(known_runs(index, DedupConfig(near=False), "b")) == 1
 
 
+def test_near_copies_are_not_looked_for_in_an_index_without_them(tmp_path: Path) -> None:
+    run(tmp_path / "index", "a", texts_of(7, 3), tmp_path / "1", DedupConfig(near=False))
+    with pytest.raises(ConfigError, match="built without near-duplicates.*--skip near-duplicates"):
+        known_runs(tmp_path / "index", CONFIG, "b")
+
+
+def test_a_file_is_no_index(tmp_path: Path) -> None:
+    (tmp_path / "index").touch()
+    with pytest.raises(ConfigError, match="got the file"):
+        known_runs(tmp_path / "index", CONFIG, "b")
+
+
 def test_no_index_yet_is_an_empty_one(tmp_path: Path) -> None:
     assert known_runs(tmp_path / "none", CONFIG, "a") == []
