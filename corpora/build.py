@@ -13,6 +13,7 @@ from corpora.registry import STEPS
 from corpora.sources.source import Source
 from hanlm.artifact import fingerprint
 from hanlm.counts import by_reason
+from hanlm.errors import InputError
 from hanlm.log import say
 from hanlm.publish import Input, publish, refuse_existing
 from hanlm.quarantine import QUARANTINE, kept_quarantine
@@ -27,6 +28,9 @@ def plan(config: BuildConfig) -> list[str]:
 
     refuse_existing(config.out, config.overwrite)
     lines = [line for source in config.all_sources() for line in survey(source)]
+    for path in (path for paths in config.side_inputs().values() for path in paths):
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the path.")
     if config.exclude:
         lines.append(f"would leave out the texts of {len(list_files(config.exclude))} files")
     if config.decontaminate:
@@ -55,6 +59,10 @@ def build(config: BuildConfig) -> Path:
     engine = EngineConfig(
         executor=config.executor, workers=config.workers or len(os.sched_getaffinity(0)), slurm=config.slurm
     )
+    if config.executor == "slurm":
+        from corpora.engine.slurm_queue import require_answer
+
+        require_answer()
     with publish(config.out, kind="corpus", config=config, inputs=inputs, overwrite=config.overwrite) as draft:
         slices = list_slices(sources, config.task_bytes)
         folder = draft.work / "build"

@@ -24,6 +24,14 @@ from hanlm.text import MIN_HAN_RATIO
 TASK_BYTES: Final = 256 * 2**20
 """Default size of a task: minutes of work, and few enough files for 10 TB."""
 
+KIND_STEPS: Final = {
+    "exact": "duplicates",
+    "near": "near-duplicates",
+    "lines": "common-lines",
+    "substrings": "common-passages",
+}
+"""The step that turns on each kind of copies of ``DedupConfig``."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildConfig:
@@ -96,10 +104,7 @@ class BuildConfig:
         for name in ("min_han_ratio", "max_han_ratio_other", "max_quarantined"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ConfigError(f"expected --{name.replace('_', '-')} between 0 and 1, got {value}.")
-        if {"to-simplified", "to-traditional"} <= set(self.steps):
-            raise ConfigError("the steps to-simplified and to-traditional undo each other; add one of them.")
-        if SCORE in self.steps and not self.score.good:
-            raise ConfigError("the step score learns from good documents; name them as `score: {good: [PATH, …]}`.")
+        self._refuse_settings_without_effect()
         if not 0 <= self.valid_fraction < 1:
             raise ConfigError(f"expected --valid-fraction from 0 to below 1, got {self.valid_fraction}.")
         if self.workers is not None and self.workers < 1:
@@ -108,6 +113,26 @@ class BuildConfig:
             raise ConfigError(f"expected task_bytes of at least 1, got {self.task_bytes}.")
         if self.min_chars < 1 or (self.max_chars is not None and self.max_chars < self.min_chars):
             raise ConfigError(f"expected 1 <= --min-chars <= --max-chars, got {self.min_chars} and {self.max_chars}.")
+
+    def _refuse_settings_without_effect(self) -> None:
+        """Raise ``ConfigError`` where keys of the configuration ask for what the chosen steps do not do."""
+        if SCORE in self.steps and not self.score.good:
+            raise ConfigError("the step score learns from good documents; name them as `score: {good: [PATH, …]}`.")
+        for name, given in ((SCORE, self.score.good), ("word-list", self.rules.word_list.lists)):
+            if given and name not in (*self.steps, *self.skip):
+                raise ConfigError(
+                    f"the configuration names files for the step {name}, which does not run; --add {name}."
+                )
+        if {"to-simplified", "to-traditional"} <= set(self.steps):
+            raise ConfigError("expected one of to-simplified and to-traditional, got both; name the script you want.")
+        usual, chosen_kinds = DedupConfig(), self.dedup_config
+        for kind, name in KIND_STEPS.items():
+            if (asked := getattr(self.dedup, kind)) != getattr(usual, kind) and asked != getattr(chosen_kinds, kind):
+                raise ConfigError(
+                    f"dedup.{kind} is {str(asked).lower()} in the configuration, but the step {name} decides on it; "
+                    f"{'--add' if asked else '--skip'} {name}."
+                )
+        object.__setattr__(self, "dedup", chosen_kinds)  # so that --dry-run and the manifest show what is done
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -118,13 +143,7 @@ class BuildConfig:
     def dedup_config(self) -> DedupConfig:
         """How copies are found, with the kinds that the chosen steps ask for."""
         names = set(self.steps)
-        return replace(
-            self.dedup,
-            exact="duplicates" in names,
-            near="near-duplicates" in names,
-            lines="common-lines" in names,
-            substrings="common-passages" in names,
-        )
+        return replace(self.dedup, **{kind: name in names for kind, name in KIND_STEPS.items()})
 
     def decides_the_result(self) -> dict[str, Any]:
         """Return the settings that what is built depends on: a change of the others need not begin anew."""

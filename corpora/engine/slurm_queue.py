@@ -55,6 +55,16 @@ def list_tasks(prefix: str, *, ended_too: bool = False) -> list[QueuedTask] | No
     ]
 
 
+def require_answer() -> None:
+    """Raise ``ConfigError`` if Slurm does not answer at all: nobody is to wait for a cluster that is not there."""
+    asked = _run(["squeue", "--me", "--noheader"])
+    if asked.returncode:
+        raise ConfigError(
+            f"expected squeue to answer for --executor slurm, got: {_why(asked)}; run on a login node of the cluster "
+            "(again, if its controller restarts now), or use --executor local."
+        )
+
+
 def submit(script: Path, options: Sequence[str] = ()) -> str:
     """Hand a script to sbatch and return the job's number.
 
@@ -91,4 +101,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 def _why(asked: subprocess.CompletedProcess[str]) -> str:
     said = (asked.stderr or asked.stdout).strip().splitlines()
-    return " ".join(line.removeprefix("sbatch: error: ") for line in said) or f"exit code {asked.returncode}"
+    return (
+        " ".join(re.sub(r"^(sbatch|squeue): (error|fatal): ", "", line) for line in said)
+        or f"exit code {asked.returncode}"
+    )

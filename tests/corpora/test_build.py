@@ -10,7 +10,7 @@ import pytest
 from corpora.build import BuildConfig, Source, build, plan
 from hanlm.artifact import open_artifact
 from hanlm.cli import main
-from hanlm.errors import ArtifactError, ConfigError
+from hanlm.errors import ArtifactError, ConfigError, InputError
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
 from hanlm.text import in_valid_split, normalise
@@ -204,3 +204,10 @@ def test_files_of_a_folder_that_are_no_text_are_told_and_recorded(tmp_path: Path
     config = BuildConfig(input=(folder,), out=tmp_path / "corpus")
     assert any(".xz: 1" in line for line in plan(config))
     assert open_artifact(build(config), "corpus").manifest["files_passed_over"] == {".xz": 1}
+
+
+@pytest.mark.parametrize("name", ["exclude", "decontaminate"])
+def test_a_plan_refuses_side_files_that_are_not_there(tmp_path: Path, chinese_file: Path, name: str):
+    config = BuildConfig(input=(chinese_file,), out=tmp_path / "corpus", **{name: (tmp_path / "nope.csv",)})
+    with pytest.raises(InputError, match=r"nope\.csv does not exist"):
+        plan(config)

@@ -113,7 +113,7 @@ def test_signatures_made_in_another_way_are_refused_with_both_ways(tmp_path: Pat
 
 def test_near_copies_are_not_looked_for_in_an_index_without_them(tmp_path: Path) -> None:
     run(tmp_path / "index", "a", texts_of(7, 3), tmp_path / "1", DedupConfig(near=False))
-    with pytest.raises(ConfigError, match="built without near-duplicates.*--skip near-duplicates"):
+    with pytest.raises(ConfigError, match=r"built without near-duplicates.*--skip near-duplicates"):
         known_runs(tmp_path / "index", CONFIG, "b")
 
 

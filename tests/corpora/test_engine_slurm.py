@@ -17,6 +17,7 @@ from builds import NUM_FILES, Build, wait_until, write_input
 from slurm_cluster import SlurmCluster, SlurmUnavailable
 
 import corpora.engine.slurm as engine
+from corpora.build import BuildConfig, build
 from corpora.engine.config import EngineConfig, SlurmConfig
 from corpora.engine.slurm import SlurmExecutor
 from hanlm.errors import ConfigError
@@ -265,3 +266,15 @@ def test_jobs_of_another_build_in_the_folder_are_ended_and_no_other_engine_joins
     build.env = dict(cluster.env)
     assert build.run() == undisturbed
     assert not cluster.ask("squeue", "--noheader", f"--name={job}")
+
+
+def test_a_slurm_that_does_not_answer_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("squeue", "sbatch"):
+        command = tmp_path / "bin" / name
+        command.parent.mkdir(exist_ok=True)
+        command.write_text(f"#!/bin/sh\necho '{name}: fatal: Could not establish a configuration source' >&2\nexit 1\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    (tmp_path / "in.txt").write_text("一个句子。", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"got: Could not establish a configuration source; run on a login node"):
+        build(BuildConfig(input=(tmp_path / "in.txt",), out=tmp_path / "out", executor="slurm"))
