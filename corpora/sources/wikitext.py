@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from corpora.sources.wiki_templates import shown_by_template
+
 _VARIANTS: Final = {
     "zh-hans": ("zh-hans", "zh-cn", "zh-sg", "zh-my", "zh", "zh-hant", "zh-tw", "zh-hk", "zh-mo"),
     "zh-hant": ("zh-hant", "zh-tw", "zh-hk", "zh-mo", "zh", "zh-hans", "zh-cn", "zh-sg", "zh-my"),
@@ -48,17 +50,15 @@ _NO_LINK = re.compile(
     r"^\s*(?:file|image|media|category|文件|檔案|档案|图像|圖像|图片|圖片|分类|分類|媒体|媒體|[a-z]{2,3}(?:-[a-z]+)*)\s*:",
     re.IGNORECASE,
 )
-# Templates that stand in running text and show one of their parameters.
-_SHOWS_FIRST = re.compile(
-    r"^(?:nowrap|nobr|le|link-[a-z-]+|internal link helper/.+|ilh|illm|illm2|linktext|small|big)$", re.I
-)
-_SHOWS_SECOND = re.compile(r"^(?:lang)$", re.IGNORECASE)
-_SHOWS_LANG = re.compile(r"^lang-[a-z-]+$", re.IGNORECASE)
-
 _QUOTES = re.compile("'{2,5}")
-_EMPTY_BRACKETS = re.compile(r"[（(](?:[\s，、；：,;:/]|又称|又稱|英语|英語)*[）)]")
-# The look behind keeps it from beginning anew within a long run of blanks, which takes the square of its length.
-_SPOILT_BRACKETS = re.compile(r"([（(])[\s，、；,;]+|(?<![\s，、；,;：:])[\s，、；,;：:]+([）)])")
+# Stands where a template or a note was, so that what held on to it is tidied there and nowhere else.
+_GONE = "\x01"
+_AT_GONE = re.compile(r" ?\x01[\x01 ]*([,.;:!?)，。；：、！？）]?)")
+_DOUBLE_SIGN = re.compile(r"([,，、;；])(?:\x01[,，、;；])+")
+_LINE_BEGIN = re.compile(r"^ ?\x01+[,，、;；:：.。]+[ \t]*")
+_EMPTY_BRACKETS = re.compile(r"[（(](?:[\s\x01，、；：,;:/]|又称|又稱|英语|英語)*[）)]")
+# The look back keeps a long run of blanks and commas linear.
+_SPOILT_BRACKETS = re.compile(r"([（(])[\s\x01，、；,;]+|(?<![\s\x01，、；,;：:])[\s\x01，、；,;：:]+([）)])")
 _SWITCHES = re.compile(r"__[A-Z_]{3,}__")
 _BLANKS = re.compile(r"[ \t\xa0]+")
 _HEADING = "\x00"
@@ -152,7 +152,7 @@ def _shown(nodes: Sequence[Any]) -> Iterator[str]:
         elif isinstance(node, Wikilink):
             yield from _link(node)
         elif isinstance(node, Template):
-            yield from _template(node)
+            yield from _shown_or_gone(shown_by_template(node))
         elif isinstance(node, Tag):
             yield from _tag(node)
         elif isinstance(node, ExternalLink):
@@ -169,25 +169,18 @@ def _link(node: Any) -> Iterator[str]:
     if node.text is not None:
         yield from _shown(node.text.nodes)
     else:
-        yield title.strip().removeprefix(":")
+        yield "".join(_shown(node.title.nodes)).strip().removeprefix(":")
 
 
-def _template(node: Any) -> Iterator[str]:
-    name = str(node.name).strip()
-    if _SHOWS_FIRST.match(name) or _SHOWS_LANG.match(name):
-        position = 0
-    elif _SHOWS_SECOND.match(name):
-        position = 1
-    else:
-        return
-    shown = [param for param in node.params if not param.showkey]
-    if len(shown) > position:
-        yield from _shown(shown[position].value.nodes)
+def _shown_or_gone(parts: Iterator[Any]) -> Iterator[str]:
+    text = "".join(part if isinstance(part, str) else "".join(_shown(part.nodes)) for part in parts)
+    yield text or _GONE
 
 
 def _tag(node: Any) -> Iterator[str]:
     name = str(node.tag).strip().lower()
     if name in _NO_TEXT:
+        yield _GONE
         return
     if name == "br":
         yield "\n"
@@ -198,14 +191,27 @@ def _tag(node: Any) -> Iterator[str]:
 
 
 def _tidy(text: str) -> str:
-    text = _SWITCHES.sub("", _QUOTES.sub("", text))
+    text = _BLANKS.sub(" ", _SWITCHES.sub("", _QUOTES.sub("", text)))
+    text = _DOUBLE_SIGN.sub(r"\1", _AT_GONE.sub(_closed_up, text))
     text = _SPOILT_BRACKETS.sub(r"\1\2", _EMPTY_BRACKETS.sub("", text))
-    lines = [_BLANKS.sub(" ", line).strip() for line in text.split("\n")]
+    lines = [_BLANKS.sub(" ", _without_gone(line)).strip() for line in text.split("\n")]
     kept: list[str] = []
     for line in _without_empty_sections(lines):
         if line or (kept and kept[-1]):
             kept.append(line)
     return "\n".join(kept).strip()
+
+
+def _closed_up(found: re.Match[str]) -> str:
+    return _GONE + found[1] if found[1] or " " not in found[0] else f" {_GONE}"
+
+
+def _without_gone(line: str) -> str:
+    if _GONE not in line:
+        return line
+    if not any(char.isalnum() for char in line):
+        return ""  # the full stop after a note, the bullet of a template
+    return _LINE_BEGIN.sub("", line, count=1).replace(_GONE, "")
 
 
 def _without_empty_sections(lines: list[str]) -> list[str]:

@@ -233,6 +233,15 @@ def test_a_traditional_source_takes_the_traditional_side(tmp_path: Path):
         ("x<nowiki>[[不是链接]]</nowiki>", "x[[不是链接]]"),
         ("__TOC__\n文\n\n\n\n字", "文\n\n字"),
         ("", ""),
+        ("[[Kruskal&ndash;Wallis test]] of [[35&nbsp;mm film]]", "Kruskal–Wallis test of 35 mm film"),
+        ("diagnosed with ASD {{as of|2014}}, a 30% increase {{fact}}.", "diagnosed with ASD, a 30% increase."),
+        ("A (named {{IPAc-en|e}}, plural As) or {{IPA|a}}, {{IPA|b}}, and c", "A (named, plural As) or, and c"),
+        ("{{cite web|x}}.\n: {{audio|x}}: Runic letter\n文", "Runic letter\n文"),
+        ("'''Alaska''' ({{IPAc-en|a}}) is a state", "Alaska is a state"),
+        ("a ... b .NET, , c", "a ... b .NET, , c"),
+        ("长{{convert|1300|mi|km}}，高{{cvt|4|to|6.5|km|0}}。", "长1300 mi，高4 to 6.5 km。"),
+        ("{{quote|[[甲]]说：乙。|丙}}{{Blockquote|text=丁=戊。}}{{cquote}}", "甲说：乙。丁=戊。"),
+        ("{{chem|H|2|O}}和{{transl|ar|al-Jazā'ir}}和{{nihongo|'''合气道'''|合気道}}", "H2O和al-Jazā'ir和合气道"),
     ],
 )
 def test_wikitext_becomes_what_a_reader_reads(wikitext: str, text: str):
