@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from corpora.choice import Preset, chosen
 from corpora.cleaning.personal_data import PersonalData
+from corpora.cleaning.registry import CLEANERS, ordered
 from corpora.dedup.config import DedupConfig
 from corpora.engine.config import ExecutorName, SlurmConfig
 from corpora.evaluation.config import Decontamination
@@ -35,15 +36,16 @@ KIND_STEPS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildConfig:
-    """Build a corpus out of text files, JSON lines, Parquet and folders of them."""
+    """Build a corpus out of raw text in any of the formats of the corpora page."""
 
     input: tuple[Path, ...] = ()
-    """Files, folders, corpora: .txt .md .jsonl .json (.gz .zst too) .parquet, each record with a `text`."""
+    """Files, folders, archives, corpora, and data sets of the hub as `hf:NAME`: text, JSON lines, Parquet, WARC,
+    Wikipedia dumps, EPUB, HTML and more."""
     out: Path
     """Folder of the corpus."""
     sources: Annotated[tuple[Source, ...], Parameter(show=False)] = ()
-    """More input as a list of `path, domain, lang, txt_unit` (in a configuration file), read after
-    `input`."""
+    """More input as a list of `path, domain, lang, license, format, fields` and more (in a configuration file), read
+    after `input`."""
     txt_unit: TxtUnit = "file"
     """What is one document in a text file: the file, each line, or what stands between blank lines."""
     domain: str | None = None
@@ -65,7 +67,7 @@ class BuildConfig:
     max_han_ratio_other: float = 0.3
     """Drop documents of other languages with a larger share of Han; raise it for Japanese."""
     valid_fraction: float = 0.02
-    """Share of documents held out, chosen by the hash of their content: the same ones in every run."""
+    """Share of documents held out, chosen by a hash of their group or content: the same ones in every run."""
     exclude: tuple[Path, ...] = ()
     """Texts that must not be in the corpus, such as evaluation files; compared by letters and digits
     alone."""
@@ -123,8 +125,7 @@ class BuildConfig:
                 raise ConfigError(
                     f"the configuration names files for the step {name}, which does not run; --add {name}."
                 )
-        if {"to-simplified", "to-traditional"} <= set(self.steps):
-            raise ConfigError("expected one of to-simplified and to-traditional, got both; name the script you want.")
+        ordered([name for name in self.steps if name in CLEANERS])  # refuses two that undo each other
         usual, chosen_kinds = DedupConfig(), self.dedup_config
         for kind, name in KIND_STEPS.items():
             if (asked := getattr(self.dedup, kind)) != getattr(usual, kind) and asked != getattr(chosen_kinds, kind):

@@ -42,7 +42,7 @@ def test_an_unknown_step_is_refused_with_the_nearest_name(tmp_path):
         ({"dedup": DedupConfig(lines=True)}, "dedup.lines is true.*--add common-lines"),
         ({"score": ScoreConfig(good=(Path("good"),), keep_fraction=0.5)}, "score, which does not run; --add score"),
         ({"rules": RuleSettings(word_list=WordList(lists=(Path("list.txt"),)))}, "--add word-list"),
-        ({"add": ("to-simplified", "to-traditional")}, "got both"),
+        ({"add": ("to-simplified", "to-traditional")}, "undo each other"),
     ],
 )
 def test_settings_of_steps_that_do_not_run_are_refused(tmp_path: Path, settings: dict[str, Any], said: str):
