@@ -64,7 +64,7 @@ class PersonalData:
 
     types: tuple[str, ...] = DEFAULT_TYPES
     """Types to mask, of resident-id, bank-card, mobile, landline, email, plate, passport, ipv4."""
-    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    tags: dict[str, str] = field(default_factory=dict[str, str])
     """Tags that differ from the usual, by type."""
 
     def __post_init__(self) -> None:

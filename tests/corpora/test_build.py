@@ -145,6 +145,19 @@ def test_a_mix_of_labelled_sources_comes_from_a_configuration_file(tmp_path: Pat
     assert {name: counts["documents_kept"] for name, counts in domains.items()} == {"news": 2, "notes": 200}
 
 
+def test_the_keys_of_steps_in_a_configuration_file_reach_the_steps(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("请打电话13800138000找我，我姓王，住在北京路。", encoding="utf-8")
+    (tmp_path / "c.yaml").write_text(
+        f"input: [{tmp_path / 'a.txt'}]\nadd: [personal-data]\nvalid_fraction: 0\n"
+        "personal_data: {types: [mobile], tags: {mobile: <电话>}}\nslurm: {sbatch_args: {account: a}}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(SystemExit) as stopped:
+        main(["corpus", "build", "--config", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "corpus")])
+    assert stopped.value.code == 0
+    assert read(tmp_path / "corpus", "train")[0].text == "请打电话<电话>找我，我姓王，住在北京路。"
+
+
 def test_shards_roll_over_and_read_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("corpora.steps.shards.SHARD_BYTES", 1000)
     texts = [f"第{i}篇，为了分成几个文件而写。" for i in range(50)]
