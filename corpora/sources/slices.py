@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, override
 
+import orjson
+
 from corpora.sources.formats import format_of
 from corpora.sources.hub import list_shards, read_shard
 from corpora.sources.known_sets import with_known_set
@@ -22,8 +24,13 @@ from hanlm.encodings import UTF8, codec_name, detect_file
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document
-from hanlm.streams import open_stream
+from hanlm.streams import MAX_LINE_BYTES, open_stream
 
+MAX_DOCUMENT_BYTES: Final = MAX_LINE_BYTES - 2**22
+"""Longest text as JSON; what is left of a line is for its labels, and for what cleaning may add."""
+
+_MOST_JSON_BYTES: Final = 6  # of one character: an escaped control
+_SHOWN_CHARS: Final = 40
 _CHUNK_BYTES: Final = 2**24
 # In these, the byte 0A is a line feed wherever it stands; in UTF-16 it is half of many characters.
 _LINE_SAFE: Final = frozenset({UTF8, "gb18030", "big5hkscs"})
@@ -84,10 +91,25 @@ def list_slices(sources: Sequence[Source], slice_bytes: int) -> list[Slice]:
 def read_slice(slice: Slice, source: Source, quarantine: Quarantine) -> Iterator[Document]:
     """Yield the documents of a slice; each record that is met is counted in ``quarantine.num_seen``.
 
+    A document that no line of a shard could hold is quarantined, whatever format it came in: ``too_long``.
+
     Raises:
         InputError: If the file is truncated or damaged, or is a decompression bomb.
     """
-    source = with_known_set(source)
+    for document in _documents(slice, with_known_set(source), quarantine):
+        if _fits_in_a_line(document.text):
+            yield document
+        else:
+            beginning = f"{document.id}: {document.text[:_SHOWN_CHARS]}".encode()
+            quarantine.add("too_long", named(str(slice.path)), slice.first_line, beginning)
+
+
+def _fits_in_a_line(text: str) -> bool:
+    is_short = len(text) <= MAX_DOCUMENT_BYTES // _MOST_JSON_BYTES
+    return is_short or len(orjson.dumps(text)) <= MAX_DOCUMENT_BYTES
+
+
+def _documents(slice: Slice, source: Source, quarantine: Quarantine) -> Iterator[Document]:
     if source.hub_name is not None:
         yield from read_shard(source.hub_name, slice.start, source, quarantine)
         return

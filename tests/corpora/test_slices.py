@@ -87,3 +87,18 @@ def test_slices_come_in_the_order_of_sources_and_names_and_compressed_files_are_
     slices = list_slices([Source(path=tmp_path / "b.jsonl"), Source(path=tmp_path)], 10)
     names = [(part.source, part.name) for part in slices]
     assert names == [*[(0, "b.jsonl")] * 3, (1, "a.txt"), *[(1, "b.jsonl")] * 3, (1, "子 目录/c.md")]
+
+
+@pytest.mark.fault(17)
+def test_a_document_that_no_line_of_a_shard_could_hold_is_set_aside_whatever_its_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It would be written and then not be read back: the run would end after all its work."""
+    monkeypatch.setattr("corpora.sources.slices.MAX_DOCUMENT_BYTES", 300)
+    texts = {"fits": "字" * 99, "too long": "字" * 101, "too long as JSON": "\x01" * 51 + "字" * 20}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+    pq.write_table(pa.table({"text": list(texts.values())}), tmp_path / "rows.parquet")
+    documents, quarantine, _ = read_all(Source(path=tmp_path))
+    assert [document.text for document in documents] == [texts["fits"]] * 2
+    assert (quarantine.counts, quarantine.num_seen) == ({"too_long": 4}, 6)
