@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def build(config: BuildConfig) -> Path:
         ArtifactError: If ``out`` must not be replaced, or an input artifact is damaged.
         Interrupted: On SIGINT or SIGTERM, or if a worker was killed; nothing is published, and the next run goes on.
     """
-    from corpora.dedup.index import known_runs
+    from corpora.dedup.index import known_runs, run_name
     from corpora.engine.stopping import stoppable
     from corpora.pipeline import Pipeline
     from corpora.sources.slices import list_slices
@@ -66,7 +65,7 @@ def build(config: BuildConfig) -> Path:
     with publish(config.out, kind="corpus", config=config, inputs=inputs, overwrite=config.overwrite) as draft:
         slices = list_slices(sources, config.task_bytes)
         folder = draft.work / "build"
-        known = known_runs(config.index, config.dedup_config, index_name(config.out)) if config.index else []
+        known = known_runs(config.index, config.dedup_config, run_name(config.out)) if config.index else []
         if begin_or_go_on(folder, config.decides_the_result() | _contents(config, known), slices):
             say("going on with what an earlier try of the same command completed")
         tasks = cut_into_tasks(slices, config.task_bytes)
@@ -80,11 +79,6 @@ def build(config: BuildConfig) -> Path:
     if left:
         say(f"passed over files that are no text: {by_reason(left)}")
     return config.out
-
-
-def index_name(out: Path) -> str:
-    """Return the name of a corpus among the runs of an index: building it anew must not meet itself there."""
-    return f"{out.name}-{sha256(str(out.resolve()).encode()).hexdigest()[:8]}"
 
 
 def _contents(config: BuildConfig, known: Sequence[Path]) -> dict[str, Any]:

@@ -6,15 +6,14 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from corpora.choice import Preset, chosen
 from corpora.cleaning.personal_data import PersonalData
 from corpora.cleaning.registry import CLEANERS, ordered
 from corpora.dedup.config import DedupConfig
 from corpora.engine.config import ExecutorName, SlurmConfig
 from corpora.evaluation.config import Decontamination
 from corpora.filters.score_config import ScoreConfig
-from corpora.registry import SCORE, STEPS
-from corpora.settings import RuleSettings
+from corpora.filters.settings import RuleSettings
+from corpora.registry import SCORE, STEPS, Preset, chosen
 from corpora.sources.source import Source
 from hanlm.config import to_plain
 from hanlm.errors import ConfigError

@@ -6,10 +6,9 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from corpora.build import index_name
 from corpora.config import BuildConfig
 from corpora.dedup.config import DedupConfig
-from corpora.dedup.index import publish_index, seal_index
+from corpora.dedup.index import publish_index, run_name, seal_index
 from corpora.dedup.stages import dedup_stages
 from corpora.engine.config import EngineConfig, for_little
 from corpora.engine.counts import StepCounts
@@ -81,7 +80,7 @@ class Pipeline:
         self._write_report(out, funnel, quarantine)
         if self.config.index is not None and self._index is not None:
             seal_index(self._index, self._dedup)
-            publish_index(self._index, self.config.index, index_name(self.config.out))
+            publish_index(self._index, self.config.index, run_name(self.config.out))
 
     @cached_property
     def _read(self) -> Stage:

@@ -8,9 +8,9 @@ from datatrove.pipeline.base import PipelineStep
 
 from corpora.cleaning.chain import Chain
 from corpora.cleaning.registry import CLEANERS, make
-from corpora.decontaminate import Decontaminate
 from corpora.evaluation.build import build_index
-from corpora.exclusions import read_exclusions
+from corpora.evaluation.decontaminate import Decontaminate
+from corpora.evaluation.exclusions import read_exclusions
 from corpora.facts import Rule
 from corpora.filters.chinese_registry import CHINESE_RULES
 from corpora.filters.plain import HanRatio, Length

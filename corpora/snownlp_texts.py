@@ -11,7 +11,7 @@ from pathlib import Path
 from string import ascii_letters
 from typing import Any
 
-from corpora.exclusions import letters_only
+from corpora.evaluation.exclusions import letters_only
 from hanlm.errors import InputError
 from hanlm.quarantine import Quarantine
 from hanlm.records import list_files

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from corpora.mixes import Mix, resolve, sentences
+from corpora.tokens.mix_shares import resolve, sentences
+from corpora.tokens.mixes import Mix
 from hanlm.artifact import open_artifact
 from hanlm.errors import ConfigError
 from hanlm.log import say

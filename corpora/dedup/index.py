@@ -8,6 +8,7 @@ Of a document it keeps 16 bytes and, with MinHash, another 16 a band; no text.
 import json
 import shutil
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,11 @@ def seal_index(out: Path, config: DedupConfig) -> None:
     }
     content = {"schema": _SCHEMA, "signatures": _signatures(config), "files": files}
     replace_text(out / _LIST, json.dumps(content, indent=1) + "\n")
+
+
+def run_name(out: Path) -> str:
+    """Return the name of a corpus among the runs of an index: building it anew must not meet itself there."""
+    return f"{out.name}-{sha256(str(out.resolve()).encode()).hexdigest()[:8]}"
 
 
 def publish_index(out: Path, index: Path, name: str) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from corpora.evaluation.config import Decontamination
+from corpora.evaluation.config import ANCHOR, Decontamination
 from corpora.evaluation.index import SEPARATOR, EvalIndex, GramTable, TextKind
+from corpora.evaluation.ngrams import Anchors, Hashes, anchor_hashes, ngram_hashes, num_covered_letters
 from corpora.evaluation.texts import Item, read_items
 from corpora.folding import Codes, folded_letters, to_text
-from corpora.ngrams import ANCHOR, Anchors, Hashes, anchor_hashes, ngram_hashes, num_covered_letters
 from hanlm.errors import InputError
 from hanlm.text import MIN_HAN_RATIO, is_han
 

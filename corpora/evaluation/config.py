@@ -1,9 +1,12 @@
 """When a document counts as holding an evaluation text."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from corpora.ngrams import ANCHOR
 from hanlm.errors import ConfigError
+
+ANCHOR: Final = 8
+"""Letters by which known n-grams of any larger n are looked for at first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from corpora.evaluation.config import Decontamination
+from corpora.evaluation.ngrams import Anchors, Hashes, Places, Slots, find_sorted, ngram_hashes_at
 from corpora.folding import Codes
-from corpora.ngrams import Anchors, Hashes, Places, Slots, find_sorted, ngram_hashes_at
 from hanlm.errors import ArtifactError
 from hanlm.files import fsync
 

@@ -35,11 +35,6 @@ class FlowStep:
         """Bytes that were dropped or cut out."""
         return None if self.bytes_in is None or self.bytes_out is None else self.bytes_in - self.bytes_out
 
-    @property
-    def does_something(self) -> bool:
-        """Whether any document was dropped or changed."""
-        return bool(self.dropped) or bool(self.bytes_lost) or bool(self.counts.get("changed"))
-
 
 def flow(funnel: Funnel) -> list[FlowStep]:
     """Return the steps that can take something away, in their order."""

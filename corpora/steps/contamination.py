@@ -7,7 +7,7 @@ from typing import Any, Self, override
 import orjson
 from datatrove.data import Document as Piece
 
-from corpora.decontaminate import Decontaminate
+from corpora.evaluation.decontaminate import Decontaminate
 from corpora.steps.filtering import DroppedSamples, DroppingFilter
 
 CONTAMINATED = "contaminated.jsonl"

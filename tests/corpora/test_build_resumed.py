@@ -9,8 +9,8 @@ import pytest
 from corpora.build import BuildConfig, build
 from corpora.filters.plain import Length
 from corpora.filters.score_config import ScoreConfig
+from corpora.filters.settings import RuleSettings
 from corpora.filters.word_list import WordList, _index
-from corpora.settings import RuleSettings
 from hanlm.publish import work_folder
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents

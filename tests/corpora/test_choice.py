@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from corpora.build import BuildConfig
-from corpora.choice import StepInfo, chosen
 from corpora.dedup.config import DedupConfig
 from corpora.filters.score_config import ScoreConfig
+from corpora.filters.settings import RuleSettings
 from corpora.filters.word_list import WordList
-from corpora.registry import STEPS
-from corpora.settings import RuleSettings
+from corpora.registry import STEPS, StepInfo, chosen
 from hanlm.errors import ConfigError
 
 INFO = {

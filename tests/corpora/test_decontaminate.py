@@ -12,15 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpora.decontaminate import Decontaminate, match
 from corpora.evaluation.build import build_index
-from corpora.evaluation.config import Decontamination
+from corpora.evaluation.config import ANCHOR, Decontamination
+from corpora.evaluation.decontaminate import Decontaminate, match
+from corpora.evaluation.exclusions import Exclusions
 from corpora.evaluation.index import EvalIndex
+from corpora.evaluation.ngrams import (
+    Slots,
+    anchor_hashes,
+    find_sorted,
+    ngram_hashes,
+    ngram_hashes_at,
+    num_covered_letters,
+)
 from corpora.evaluation.texts import Item, read_items
-from corpora.exclusions import Exclusions
 from corpora.facts import Facts
 from corpora.folding import folded, folded_letters, to_text
-from corpora.ngrams import ANCHOR, Slots, anchor_hashes, find_sorted, ngram_hashes, ngram_hashes_at, num_covered_letters
 from hanlm.errors import ArtifactError, ConfigError, InputError
 
 QUESTION = "某工厂去年生产电池三万节，今年计划增加两成，请问今年计划生产多少节电池？"

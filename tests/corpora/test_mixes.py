@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from corpora.build import BuildConfig, build
-from corpora.mixes import Mix, MixPhase, fill, resolve
 from corpora.tokenize import TokenizeConfig, tokenize
+from corpora.tokens.mix_shares import fill, resolve
+from corpora.tokens.mixes import Mix, MixPhase
 from hanlm.artifact import manifest_hash, open_artifact
 from hanlm.cli import main
 from hanlm.errors import ConfigError

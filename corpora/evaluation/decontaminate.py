@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from corpora.evaluation.index import EvalIndex, TextKind
+from corpora.evaluation.ngrams import Places, anchor_hashes, find_sorted, num_covered_letters
 from corpora.facts import Facts
 from corpora.folding import Codes, folded_letters, to_text
-from corpora.ngrams import Places, anchor_hashes, find_sorted, num_covered_letters
 
 _MAX_EXCERPT_CHARS = 200
 _MAX_GAP = 100

@@ -13,9 +13,6 @@ type Anchors = npt.NDArray[np.uint32]
 type Known = npt.NDArray[np.unsignedinteger[Any]]
 type Places = npt.NDArray[np.int64]
 
-ANCHOR: Final = 8
-"""Letters by which known n-grams of any larger n are looked for at first."""
-
 _BASE: Final = 0x9E3779B97F4A7C15  # odd, so that multiplying by it loses nothing
 _ANCHOR_POWERS: Final = {length: np.uint32(pow(0x9E3779B1, length, 2**32)) for length in (1, 2, 4)}
 _ANCHOR_SPREAD: Final = np.uint32(0x85EBCA6B)
