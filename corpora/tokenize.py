@@ -41,6 +41,11 @@ class TokenizeConfig:
     def __post_init__(self) -> None:
         if not self.corpus:
             raise ConfigError("expected at least one corpus to tokenize, got none; pass --corpus DIR….")
+        if twice := [str(path) for path, count in Counter(map(Path.resolve, self.corpus)).items() if count > 1]:
+            raise ConfigError(
+                f"expected each corpus once, got {', '.join(twice)} again; to train on it more often give it weight in "
+                "`mix`."
+            )
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"expected at least 1 worker, got {self.workers}.")
 

@@ -56,6 +56,8 @@ COMMANDS = (
 _FLAG = re.compile(r"--([a-z][\w-]*)(?:[.=].*)?", re.DOTALL)
 _SLEEPING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 _NUMBERS: Final = {int: "as a whole number such as 18000", float: "as a number such as 0.5"}
+_WRONG_PLACE = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
+_WRONG_PATH = (errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -83,9 +85,9 @@ def _run_guarded(argv: list[str]) -> int:
             "hanlm: interrupted; finished artifacts are untouched: run the same command again to go on.",
             Interrupted.exit_code,
         )
-    except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        return end(f"hanlm: {error.filename}: {error.strerror}; check the path and its permissions.", 2)
     except Exception as error:
+        if isinstance(error, _WRONG_PLACE) or (isinstance(error, OSError) and error.errno in _WRONG_PATH):
+            return end(f"hanlm: {error.filename}: {error.strerror}; check the path and its permissions.", 2)
         if is_out_of_space(error):
             return end(
                 f"hanlm: no space left while writing ({error}); nothing was published and earlier results are "

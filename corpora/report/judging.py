@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from corpora.registry import STEPS
 from corpora.report.numbers import byte_size, counted, largest, share
 from corpora.steps.cleaning import SHOWN_CHARS
 from hanlm.page import Page
@@ -28,6 +29,8 @@ def add_filters(page: Page, figures: Mapping[str, Any]) -> None:
             size = f", {byte_size(step['bytes_in'] - step['bytes_out'])}"
         came = counted(step["documents_in"], "document")
         with page.fold(step["name"], f"dropped {lost:,} of {came} ({share(lost, step['documents_in'])}){size}"):
+            if info := STEPS.get(step["name"]):
+                page.paragraph(_as_sentence(info.description))
             _add_domains(page, step)
             for reason, count in step["dropped"].items():
                 _add_samples(page, reason, count, figures["samples"].get(step["name"], {}).get(reason, []))
@@ -49,6 +52,8 @@ def add_cleaners(page: Page, figures: Mapping[str, Any]) -> None:
         chars = f"{counted(abs(removed), 'character')} {'removed' if removed >= 0 else 'added'}"
         note = f"changed {changed:,} of {came} ({share(changed, step['documents_in'])}), {chars}"
         with page.fold(step["name"], note):
+            if info := STEPS.get(step["name"]):
+                page.paragraph(_as_sentence(info.description))
             for sample in figures["samples"].get(step["name"], {}).get("changed", []):
                 _add_change(page, sample)
             _add_changed_domains(page, step)
@@ -119,6 +124,10 @@ def _add_changed_domains(page: Page, step: Mapping[str, Any]) -> None:
     rows = [(name, came.get(name, 0), changed[name], share(changed[name], came.get(name, 0))) for name in shown]
     if rows:
         page.table(("Domain", "In", "Changed", "Share"), rows, caption="Changed by domain")
+
+
+def _as_sentence(description: str) -> str:
+    return f"{description[0].upper()}{description[1:]}."
 
 
 def _label(sample: Mapping[str, Any]) -> str:

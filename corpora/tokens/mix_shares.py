@@ -144,10 +144,14 @@ def sentences(resolved: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     for phase in resolved["phases"]:
         parts = (
-            f"{weight:.1%} {prefix} ({phase['epochs'][prefix]:.2g} epochs)"
+            f"{weight:.1%} {prefix} ({_rounded(phase['epochs'][prefix])} epochs)"
             for prefix, weight in phase["weights"].items()
         )
         lines.append(f"mix, {phase['name']} ({phase['share']:.0%} of training): {', '.join(parts)}")
     if resolved["capped"]:
         lines.append(f"max_epochs keeps {', '.join(resolved['capped'])} below the weight; the others get the rest")
     return lines
+
+
+def _rounded(epochs: float) -> str:
+    return f"{epochs:,.0f}" if epochs >= 10 else f"{epochs:.2g}"

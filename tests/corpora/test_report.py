@@ -16,6 +16,7 @@ from corpora.build import build as build_corpus
 from corpora.dedup.config import DedupConfig
 from corpora.facts import Facts
 from corpora.funnel import Funnel
+from corpora.registry import STEPS
 from corpora.report.flow import flow
 from corpora.report.numbers import byte_size, share
 from corpora.sources.listing import list_source_files
@@ -172,6 +173,8 @@ def test_the_page_names_every_reason_domain_and_step(built: tuple[Path, Funnel],
         assert name in text
     for step in flow(funnel):
         assert step.name in text
+        if step.dropped and step.name in STEPS:
+            assert STEPS[step.name].description[1:] in text
 
 
 @pytest.mark.fault(25)

@@ -144,6 +144,12 @@ def test_missing_and_foreign_input_is_refused(tmp_path: Path, mixed_corpus: Path
     refuse(InputError, "tokenizer", corpus=(mixed_corpus,), tokenizer=tmp_path, out=out)
 
 
+def test_a_corpus_is_not_tokenized_twice(tmp_path: Path, mixed_corpus: Path):
+    same = mixed_corpus / ".." / mixed_corpus.name
+    with pytest.raises(ConfigError, match="each corpus once"):
+        TokenizeConfig(corpus=(mixed_corpus, same), tokenizer=tmp_path, out=tmp_path / "t")
+
+
 @pytest.mark.fault(6)
 def test_a_damaged_corpus_is_refused(tmp_path: Path, chinese_file: Path, tiny_tokenizer_folder: Path):
     corpus = build(BuildConfig(input=(chinese_file,), out=tmp_path / "corpus"))

@@ -118,6 +118,7 @@ def test_dry_run_prints_the_resolved_configuration_and_runs_nothing(capsys: pyte
         (OSError(errno.ENOSPC, "No space left on device", "x"), 2, "no space left"),
         (RuntimeError("writing failed: No space left on device"), 2, "no space left"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "/x: Permission denied"),
+        (OSError(errno.EROFS, "Read-only file system", "/x"), 2, "/x: Read-only file system"),
     ],
 )
 def test_each_way_to_fail_has_its_code_and_one_sentence(
