@@ -76,6 +76,10 @@ def build(config: BuildConfig) -> Path:
         left = _passed_over(sources)
         draft.record(**funnel.manifest_keys(), files_passed_over=dict(left))
     say(funnel.sentence())
+    if config.valid_fraction and not funnel.total("documents_valid"):
+        say(
+            "nothing was held out, so a model cannot be measured on this corpus; raise --valid-fraction if it should be"
+        )
     if left:
         say(f"passed over files that are no text: {by_reason(left)}")
     return config.out

@@ -9,6 +9,7 @@ from typing import Any
 
 from corpora.sources.slices import Slice
 from hanlm.files import replace_text
+from hanlm.log import say
 from hanlm.provenance import source_hash
 from hanlm.publish import package_versions
 
@@ -39,6 +40,8 @@ def begin_or_go_on(folder: Path, config: Mapping[str, Any], slices: Sequence[Sli
     path = folder / _KEY
     if path.is_file() and path.read_text(encoding="utf-8") == key:
         return True
+    if path.is_file():
+        say("the settings, the files or HanLM itself changed since an earlier try: what it completed is removed")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     replace_text(path, key)

@@ -224,3 +224,25 @@ def test_a_plan_refuses_side_files_that_are_not_there(tmp_path: Path, chinese_fi
     config = BuildConfig(input=(chinese_file,), out=tmp_path / "corpus", **{name: (tmp_path / "nope.csv",)})
     with pytest.raises(InputError, match=r"nope\.csv does not exist"):
         plan(config)
+
+
+def test_a_side_file_that_changed_since_a_stopped_try_is_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    texts = [f"这是第{name}篇文章，讲的是不同的事情。" for name in "甲乙丙丁"]
+    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+    source, banned, out = tmp_path / "in.jsonl", tmp_path / "banned.txt", tmp_path / "corpus"
+    source.write_text("\n".join([*lines, "not json"]), encoding="utf-8")
+    banned.write_text(texts[0], encoding="utf-8")
+    with pytest.raises(InputError, match="1 of 5"):  # after every task was completed
+        build(BuildConfig(input=(source,), out=out, exclude=(banned,), max_quarantined=0.0, valid_fraction=0.0))
+    banned.write_text("\n".join(texts[:2]), encoding="utf-8")
+    build(BuildConfig(input=(source,), out=out, exclude=(banned,), max_quarantined=1.0, valid_fraction=0.0))
+    assert {d.text for d in read_documents([out], Quarantine())} == set(texts[2:])
+    assert "what it completed is removed" in capsys.readouterr().err
+
+
+def test_a_corpus_with_nothing_held_out_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "in.txt").write_text("只有一篇文章，讲的是天气。", encoding="utf-8")
+    build(BuildConfig(input=(tmp_path / "in.txt",), out=tmp_path / "a"))
+    assert "nothing was held out" in capsys.readouterr().err
+    build(BuildConfig(input=(tmp_path / "in.txt",), out=tmp_path / "b", valid_fraction=0.0))
+    assert "nothing was held out" not in capsys.readouterr().err
