@@ -47,6 +47,7 @@ def build(config: BuildConfig) -> Path:
         Interrupted: On SIGINT or SIGTERM, or if a worker was killed; nothing is published, and the next run goes on.
     """
     from corpora.dedup.index import known_runs, run_name
+    from corpora.engine.run import refuse_queued_jobs
     from corpora.engine.stopping import stoppable
     from corpora.pipeline import Pipeline
     from corpora.sources.slices import list_slices
@@ -66,6 +67,8 @@ def build(config: BuildConfig) -> Path:
         slices = list_slices(sources, config.task_bytes)
         folder = draft.work / "build"
         known = known_runs(config.index, config.dedup_config, run_name(config.out)) if config.index else []
+        if engine.executor != "slurm":
+            refuse_queued_jobs(folder / "stages")  # before the list of them may be removed
         if begin_or_go_on(folder, config.decides_the_result() | _contents(config, known), slices):
             say("going on with what an earlier try of the same command completed")
         tasks = cut_into_tasks(slices, config.task_bytes)

@@ -26,13 +26,14 @@ def run_stage(stage: Stage, config: EngineConfig, work: Path) -> tuple[StepCount
     refuse_if_stopped()
     folder = stage.folder(work)
     if config.executor != "slurm":
-        _refuse_queued(folder.parent)
+        refuse_queued_jobs(folder.parent)
     with followed(folder, stage.num_tasks, f"corpus build: {stage.name}"):
         _executor(stage, config, folder).run()
     return stage_counts(folder, stage.num_tasks)
 
 
-def _refuse_queued(stages: Path) -> None:
+def refuse_queued_jobs(stages: Path) -> None:
+    """Raise ``ConfigError`` if jobs that an earlier try gave to Slurm are still queued: they write into ``stages``."""
     if next(stages.glob("*/jobs/*.json"), None) is not None:
         from corpora.engine.slurm import refuse_queued
 

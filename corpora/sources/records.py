@@ -112,7 +112,8 @@ def _text(record: Mapping[str, Any], fields: Fields) -> tuple[str, str, str]:
 def _value(record: Any, path: str) -> Any:
     """Return what stands in a column, or below one where a name has dots; of a list of records a list."""
     if isinstance(record, list):
-        return [_value(part, path) for part in cast(list[Any], record)]
+        values = [_value(part, path) for part in cast(list[Any], record)]
+        return _MISSING if any(value is _MISSING for value in values) else values
     if not isinstance(record, Mapping):
         return _MISSING
     record = cast(Mapping[str, Any], record)

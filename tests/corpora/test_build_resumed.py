@@ -1,16 +1,19 @@
 """``hanlm corpus build`` begun again: whatever stopped it, and whatever changed meanwhile."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corpora.build import BuildConfig, build
+from corpora.engine.slurm_queue import QueuedTask
 from corpora.filters.plain import Length
 from corpora.filters.score_config import ScoreConfig
 from corpora.filters.settings import RuleSettings
 from corpora.filters.word_list import WordList, _index
+from hanlm.errors import ConfigError
 from hanlm.publish import work_folder
 from hanlm.quarantine import Quarantine
 from hanlm.records import read_documents
@@ -120,3 +123,22 @@ def test_a_score_learns_from_a_sample_that_is_cleaned_as_the_corpus_is_and_in_it
     score = ScoreConfig(good=(source,), keep_fraction=0.5)
     build(BuildConfig(input=(source,), out=tmp_path / "corpus", add=("score", "markup"), score=score))
     assert sorted(samples) == [f"第{i}篇。" for i in range(9)]
+
+
+@pytest.mark.fault(12)
+def test_jobs_that_slurm_still_holds_are_not_forgotten_by_a_build_that_begins_anew(
+    tmp_path: Path, chinese_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """They would write among the files of tasks that run here."""
+    config = BuildConfig(input=(chinese_file,), out=tmp_path / "corpus")
+    stop_in(monkeypatch, "corpora.pipeline.write_report", config)
+    listed = work_folder(config.out) / "build/stages/read/jobs/hanlm-1-read-2.json"
+    listed.parent.mkdir()
+    listed.write_text("[0]")
+    task = QueuedTask(job="hanlm-1-read-2", index=0, state="RUNNING", reason="None")
+    with monkeypatch.context() as patched:
+        patched.setattr("corpora.engine.slurm.list_tasks", lambda _: [task])
+        with pytest.raises(ConfigError, match="still queued in Slurm"):
+            build(replace(config, min_chars=5))
+    assert listed.is_file()
+    build(replace(config, min_chars=5))

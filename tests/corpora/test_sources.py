@@ -216,6 +216,15 @@ def test_a_missing_column_names_the_ones_there_are(tmp_path: Path):
         read_all(Source(path=tmp_path / "y.parquet"))
 
 
+@pytest.mark.fault(14)
+def test_a_list_of_records_one_of_which_lacks_a_column_lacks_it(tmp_path: Path):
+    """Its placeholder would be spelled into the label, with an address that is another one in each process."""
+    (tmp_path / "x.jsonl").write_bytes(record(text="甲", tags=[{"name": "a"}, {"other": "b"}]))
+    for fields in (Fields(domain="tags.name"), Fields(text=("tags.name",))):
+        documents, quarantine, _ = read_all(Source(path=tmp_path, fields=fields))
+        assert (documents, quarantine.counts) == ([], {"missing_field": 1})
+
+
 @pytest.mark.fault(13)
 def test_a_row_of_a_table_that_is_not_utf8_is_set_aside_alone(tmp_path: Path):
     raw = pa.array([f"第{i}行".encode() if i != 1500 else b"\xff\xfe" for i in range(3000)], pa.binary())
