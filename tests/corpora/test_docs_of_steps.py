@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
-from corpora.choice import StepInfo
 from corpora.dedup.cluster import REASONS
 from corpora.filters.chinese_registry import CHINESE_RULES
 from corpora.filters.quality_limits import QualityConfig
 from corpora.filters.quality_registry import QUALITY_STEPS
-from corpora.registry import SCORE, STEPS
+from corpora.registry import SCORE, STEPS, StepInfo
 from corpora.steps import deduplicating
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,8 @@ PAGES = (ENTRY_PAGE, *sorted((ROOT / "docs/corpora").glob("*.md")))
 MODULE_OF = (
     {name: factory.__module__ for name, (factory, _, _) in CHINESE_RULES.items()}
     | {name: step.target.partition(":")[0] for name, step in QUALITY_STEPS.items()}
-    | {SCORE: "corpora.filters.score", "exclude": "corpora.exclusions", "decontaminate": "corpora.decontaminate"}
+    | {SCORE: "corpora.filters.score", "exclude": "corpora.evaluation.exclusions"}
+    | {"decontaminate": "corpora.evaluation.decontaminate"}
 )
 """Where the rule of each step that drops documents is; those of deduplication tell their reasons themselves."""
 
@@ -167,3 +168,16 @@ def test_links_between_the_pages_lead_somewhere():
     ]
     assert len(links) > 15
     assert [(page.name, target) for page, target in links if not (page.parent / target).is_file()] == []
+
+
+def test_names_of_the_code_that_pages_give_are_there():
+    text = text_of_pages()
+    names = re.findall(r"`(corpora(?:\.\w+)+(?::\w+)?)", text)
+    names += [f"{module}.{name}" for module, names in re.findall(r"^from (\S+) import ([\w, ]+)$", text, re.M)
+              for name in names.split(", ")]  # fmt: skip
+    assert len(names) > 6
+    for name in names:
+        resolve_name(name)
+    files = re.findall(r"`(?:python )?((?:corpora|benchmarks|recipes)/[\w/]+(?:\.\w+)?)", text)
+    assert len(files) > 3
+    assert [name for name in files if not (ROOT / name).exists() and not name.startswith("corpora/")] == []
