@@ -12,7 +12,7 @@ from corpora.registry import STEPS
 from corpora.sources.source import Source
 from hanlm.artifact import fingerprint
 from hanlm.counts import by_reason
-from hanlm.errors import InputError
+from hanlm.errors import ConfigError, InputError
 from hanlm.log import say
 from hanlm.publish import Input, publish, refuse_existing
 from hanlm.quarantine import QUARANTINE, kept_quarantine
@@ -27,6 +27,7 @@ def plan(config: BuildConfig) -> list[str]:
 
     refuse_existing(config.out, config.overwrite)
     lines = [line for source in config.all_sources() for line in survey(source)]
+    _refuse_out_within_input(config)
     for path in (path for paths in config.side_inputs().values() for path in paths):
         if not path.exists():
             raise InputError(f"{path} does not exist; check the path.")
@@ -92,6 +93,17 @@ def _contents(config: BuildConfig, known: Sequence[Path]) -> dict[str, Any]:
     """Return hashes of what the steps read besides the texts: between two tries any of it may have been changed."""
     side = {name: [fingerprint(path) for path in paths] for name, paths in config.side_inputs().items()}
     return {"side_inputs": side, "known": {str(run): fingerprint(run) for run in known}}
+
+
+def _refuse_out_within_input(config: BuildConfig) -> None:
+    """Raise ``ConfigError`` if the corpus would lie in a folder of texts: the next build would read it as text."""
+    for source in config.all_sources():
+        is_folder = source.has_path and source.hub_name is None and source.path.is_dir()
+        if is_folder and config.out.resolve().is_relative_to(source.path.resolve()):
+            raise ConfigError(
+                f"expected --out outside of the input {source.path}, got {config.out}, which the next build would read "
+                "as text; choose another --out."
+            )
 
 
 def _inputs(config: BuildConfig, sources: Sequence[Source]) -> dict[str, Path | Input]:

@@ -9,8 +9,8 @@ from hanlm.text import CHAR_CLASSES, base_language, class_counts
 if TYPE_CHECKING:
     from corpora.filters.word_spans import WordSpans
 
-CHINESE = frozenset({"zh", "cmn", "yue", "lzh", "wuu"})
-"""Base languages that are written in Han characters throughout."""
+CHINESE = frozenset({"zh", "zho", "chi", "chinese", "cn", "cmn", "yue", "lzh", "wuu"})
+"""Base languages that are written in Han characters throughout, and the names that data sets give them."""
 
 
 class Facts:

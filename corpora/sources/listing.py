@@ -86,7 +86,8 @@ def passed_over(source: Source) -> Counter[str]:
 def _require_readable(path: Path, source: Source) -> Path:
     if format_of(path.name, source.format) is None:
         raise InputError(
-            f"expected a file ending in {endings()}, got {path}; rename it, or name its `format` in the source."
+            f"expected a file ending in {endings()}, got {path}; convert it, or name its `format` in the source if it "
+            "is one of these."
         )
     if not path.stat().st_size:
         raise InputError(f"{path} is empty; expected at least one record.")

@@ -246,3 +246,19 @@ def test_a_corpus_with_nothing_held_out_is_told(tmp_path: Path, capsys: pytest.C
     assert "nothing was held out" in capsys.readouterr().err
     build(BuildConfig(input=(tmp_path / "in.txt",), out=tmp_path / "b", valid_fraction=0.0))
     assert "nothing was held out" not in capsys.readouterr().err
+
+
+def test_a_corpus_is_not_written_among_the_texts_that_it_is_made_of(tmp_path: Path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("一篇文章。", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"outside of the input .*texts/corpus"):
+        build(BuildConfig(input=(tmp_path / "texts",), out=tmp_path / "texts/corpus"))
+    assert build(BuildConfig(input=(tmp_path / "texts/a.txt",), out=tmp_path / "texts/corpus")).is_dir()
+
+
+@pytest.mark.parametrize("lang", ["zh", "zh_CN", "zho", "chi", "Chinese", "cn", "cmn_Hani", "yue"])
+def test_whatever_a_data_set_calls_it_chinese_is_chinese(tmp_path: Path, lang: str):
+    record = {"text": "一篇中文文章。", "lang": lang}
+    (tmp_path / "in.jsonl").write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+    out = build(BuildConfig(input=(tmp_path / "in.jsonl",), out=tmp_path / "corpus", valid_fraction=0.0))
+    assert open_artifact(out, "corpus").manifest["counts"]["documents_kept"] == 1
