@@ -80,6 +80,8 @@ def build(config: BuildConfig) -> Path:
         left = _passed_over(sources)
         draft.record(**funnel.manifest_keys(), files_passed_over=dict(left))
     say(funnel.sentence())
+    if (most := funnel.mostly_dropped()) is not None:
+        say(f"most documents were dropped, and more by {most} than by any other step; see {config.out}/report.html")
     if config.valid_fraction and not funnel.total("documents_valid"):
         say(
             "nothing was held out, so a model cannot be measured on this corpus; raise --valid-fraction if it should be"

@@ -52,6 +52,12 @@ class Funnel:
         lost = by_reason(self.dropped + self.quarantined)
         return f"documents: {read:,} read, {kept:,} kept ({valid:,} of them held out), {lost} left out"
 
+    def mostly_dropped(self) -> str | None:
+        """Return the step that dropped most documents where more than half of all were dropped, else None."""
+        if 2 * self.dropped.total() <= self.total("documents_in"):
+            return None
+        return max(self.steps, key=lambda step: step.dropped.total()).name
+
     def manifest_keys(self) -> dict[str, Any]:
         """Return ``counts``, ``domains``, ``licenses`` and ``steps`` for the manifest.
 

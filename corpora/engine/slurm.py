@@ -229,7 +229,13 @@ class SlurmExecutor(DurableMarks, SlurmPipelineExecutor):
 
 def refuse_queued(stages: Path) -> None:
     """Raise ``ConfigError`` if jobs of the build whose stages lie in ``stages`` are still queued: they write there."""
-    if tasks := list_tasks(_prefix(stages.absolute())):
+    tasks = list_tasks(_prefix(stages.absolute()))
+    if tasks is None:
+        raise ConfigError(
+            f"tasks of this build were given to Slurm, which does not answer now; try again, or remove {stages.parent} "
+            "if that cluster is gone."
+        )
+    if tasks:
         jobs = ",".join(sorted({task.job for task in tasks}))
         raise ConfigError(
             f"{len(tasks)} tasks of this build are still queued in Slurm; go on with --executor slurm, or end them "

@@ -5,6 +5,7 @@ of a file's slices, ids and line numbers included, is what would be read out of 
 """
 
 import io
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -85,7 +86,25 @@ def list_slices(sources: Sequence[Source], slice_bytes: int) -> list[Slice]:
         for path, name in list_source_files(source):
             whole = Slice(source=index, path=path, name=name, num_bytes=path.stat().st_size)
             slices += _cut(whole, source, slice_bytes)
-    return slices
+    return _told_apart(slices, sources)
+
+
+def _told_apart(slices: list[Slice], sources: Sequence[Source]) -> list[Slice]:
+    """Put the folder before the names of sources that have a file's name in common: ids are made of names."""
+    owners: defaultdict[str, set[int]] = defaultdict(set)
+    for each in slices:
+        owners[each.name].add(each.source)
+    alike = {index for group in owners.values() if len(group) > 1 for index in group}
+    folders = {index: _folder_name(sources[index].path) for index in sorted(alike)}
+    common = Counter(folders.values())
+    before = {i: name if name and common[name] == 1 else f"{name or 'input'}-{i + 1}" for i, name in folders.items()}
+    return [
+        replace(each, name=f"{before[each.source]}/{each.name}") if each.source in alike else each for each in slices
+    ]
+
+
+def _folder_name(path: Path) -> str:
+    return named(path.resolve().name if path.is_dir() else path.resolve().parent.name)
 
 
 def read_slice(slice: Slice, source: Source, quarantine: Quarantine) -> Iterator[Document]:

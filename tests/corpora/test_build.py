@@ -262,3 +262,10 @@ def test_whatever_a_data_set_calls_it_chinese_is_chinese(tmp_path: Path, lang: s
     (tmp_path / "in.jsonl").write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
     out = build(BuildConfig(input=(tmp_path / "in.jsonl",), out=tmp_path / "corpus", valid_fraction=0.0))
     assert open_artifact(out, "corpus").manifest["counts"]["documents_kept"] == 1
+
+
+def test_a_build_that_drops_most_documents_says_which_step_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    build_texts(tmp_path, ["第一篇文章。", "English one", "English two"], valid_fraction=0.0)
+    assert "more by han-ratio than by any other step" in capsys.readouterr().err
+    build_texts(tmp_path, ["第一篇文章。", "第二篇文章。", "English two"], valid_fraction=0.0)
+    assert "any other step" not in capsys.readouterr().err

@@ -136,9 +136,10 @@ def test_jobs_that_slurm_still_holds_are_not_forgotten_by_a_build_that_begins_an
     listed.parent.mkdir()
     listed.write_text("[0]")
     task = QueuedTask(job="hanlm-1-read-2", index=0, state="RUNNING", reason="None")
-    with monkeypatch.context() as patched:
-        patched.setattr("corpora.engine.slurm.list_tasks", lambda _: [task])
-        with pytest.raises(ConfigError, match="still queued in Slurm"):
+    for answer, said in (([task], "still queued in Slurm"), (None, "does not answer now")):
+        monkeypatch.setattr("corpora.engine.slurm.list_tasks", lambda _, answer=answer: answer)
+        with pytest.raises(ConfigError, match=said):
             build(replace(config, min_chars=5))
-    assert listed.is_file()
+        assert listed.is_file()
+    monkeypatch.setattr("corpora.engine.slurm.list_tasks", lambda _: [])
     build(replace(config, min_chars=5))

@@ -84,9 +84,12 @@ def test_slices_come_in_the_order_of_sources_and_names_and_compressed_files_are_
     for name in ("b.jsonl", "a.txt", "子 目录/c.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text('{"text": "好"}\n' * 3, encoding="utf-8")
-    slices = list_slices([Source(path=tmp_path / "b.jsonl"), Source(path=tmp_path)], 10)
+    (tmp_path / "again.jsonl").write_text('{"text": "好"}\n' * 3, encoding="utf-8")
+    slices = list_slices([Source(path=tmp_path / "again.jsonl"), Source(path=tmp_path / "子 目录")], 10)
+    slices += list_slices([Source(path=tmp_path)], 10)
     names = [(part.source, part.name) for part in slices]
-    assert names == [*[(0, "b.jsonl")] * 3, (1, "a.txt"), *[(1, "b.jsonl")] * 3, (1, "子 目录/c.md")]
+    folder = [(0, "a.txt"), *[(0, "again.jsonl")] * 3, *[(0, "b.jsonl")] * 3, (0, "子 目录/c.md")]
+    assert names == [*[(0, "again.jsonl")] * 3, (1, "c.md"), *folder]
 
 
 @pytest.mark.fault(17)
@@ -102,3 +105,15 @@ def test_a_document_that_no_line_of_a_shard_could_hold_is_set_aside_whatever_its
     documents, quarantine, _ = read_all(Source(path=tmp_path))
     assert [document.text for document in documents] == [texts["fits"]] * 2
     assert (quarantine.counts, quarantine.num_seen) == ({"too_long": 4}, 6)
+
+
+def test_files_of_one_name_in_several_sources_have_names_of_their_own(tmp_path: Path):
+    for folder in ("甲", "乙", "deep/乙"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "d.jsonl").write_text('{"text": "文字"}\n', encoding="utf-8")
+    (tmp_path / "e.jsonl").write_text('{"text": "文字"}\n', encoding="utf-8")
+    paths = [tmp_path / "甲", tmp_path / "乙", tmp_path / "deep/乙", tmp_path / "甲/d.jsonl", tmp_path / "e.jsonl"]
+    names = [each.name for each in list_slices([Source(path=path) for path in paths], 1 << 20)]
+    assert names == ["甲-1/d.jsonl", "乙-2/d.jsonl", "乙-3/d.jsonl", "甲-4/d.jsonl", "e.jsonl"]
+    names = [each.name for each in list_slices([Source(path=path) for path in paths[:2]], 1 << 20)]
+    assert names == ["甲/d.jsonl", "乙/d.jsonl"]
