@@ -1,7 +1,9 @@
 """What rules ask of a document, computed once however many of them ask."""
 
+from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol, Self
 
 from corpora.sources.parallel import is_bilingual
 from hanlm.text import CHAR_CLASSES, base_language, class_counts
@@ -11,6 +13,9 @@ if TYPE_CHECKING:
 
 CHINESE = frozenset({"zh", "zho", "chi", "chinese", "cn", "cmn", "yue", "lzh", "wuu"})
 """Base languages that are written in Han characters throughout, and the names that data sets give them."""
+
+_MAX_TERMS = 5
+_QUOTED_CHARS = 40
 
 
 class Facts:
@@ -65,7 +70,43 @@ class Facts:
         return self.char_counts["han"] / self.num_visible if self.num_visible else 0.0
 
 
+class Reason(str):
+    """Why a document is dropped: a string, that goes wherever one does, with what was measured.
+
+    Args:
+        name: The reason, one snake_case word.
+        evidence: See the attribute.
+    """
+
+    evidence: str
+    """What was measured and the limit, in a short phrase; empty where the name says it all."""
+
+    def __new__(cls, name: str, evidence: str = "") -> Self:
+        reason = super().__new__(cls, name)
+        reason.evidence = evidence
+        return reason
+
+
+def figure(value: float) -> str:
+    """Return a number as evidence gives it: four digits, or all those of a whole number."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def named(terms: Iterable[str]) -> str:
+    """Return the first terms, as many as evidence names, each no longer than it quotes."""
+    return ", ".join(map(quoted, islice(terms, _MAX_TERMS)))
+
+
+def quoted(text: str) -> str:
+    """Return a piece of text in one line, shortened to what evidence quotes."""
+    line = " ".join(text.split())
+    return line if len(line) <= _QUOTED_CHARS else f"{line[:_QUOTED_CHARS]}…"
+
+
 class Rule(Protocol):
-    """A filter: says why a document is dropped, in one snake_case word, or None to keep it."""
+    """A filter: says why a document is dropped, in one snake_case word, or None to keep it.
+
+    What knows more than the word gives a ``Reason``.
+    """
 
     def __call__(self, facts: Facts, /) -> str | None: ...

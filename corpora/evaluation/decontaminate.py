@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from corpora.evaluation.index import EvalIndex, TextKind
 from corpora.evaluation.ngrams import Places, anchor_hashes, find_sorted, num_covered_letters
-from corpora.facts import Facts
+from corpora.facts import Facts, Reason, figure
 from corpora.folding import Codes, folded_letters, to_text
 
 _MAX_EXCERPT_CHARS = 200
@@ -34,6 +34,12 @@ class Match:
     """How many of its distinct n-grams the document holds."""
     excerpt: str
     """What the document says there, at most 200 characters."""
+
+    @property
+    def evidence(self) -> str:
+        """What a reason says of it."""
+        text = f"{self.field} of item {self.item} in {Path(self.file).name}"
+        return f"holds {figure(self.overlap)} of {text}: “{self.excerpt}”"
 
     def entry(self, document_id: str) -> dict[str, Any]:
         """Return the line for the list of removals."""
@@ -60,7 +66,8 @@ class Decontaminate:
         return match(self.index, text)
 
     def __call__(self, facts: Facts, /) -> str | None:
-        return "contaminated" if self.match(facts.text) is not None else None
+        found = self.match(facts.text)
+        return None if found is None else Reason("contaminated", found.evidence)
 
 
 def match(index: EvalIndex, text: str) -> Match | None:

@@ -4,12 +4,13 @@ import re
 from functools import cache
 from typing import Any, ClassVar
 
-from corpora.facts import Facts
+from corpora.facts import Facts, Reason
 from corpora.filters.quality_limits import C4Limits, ChineseC4Limits, EnglishLimits
 from corpora.filters.quality_rule import QualityRule
 from hanlm.text import MIN_HAN_RATIO, han_ratio
 
 _SENTENCE_END = re.compile(r"""[.!?…]+["'”’)\]]*(?=\s|$)|[。！？｡]+[”’」』）》]*""")
+_EVIDENCE = {"lorem_ipsum": "holds lorem ipsum, limit 0", "curly_bracket": "holds {, limit 0"}
 
 
 class C4(QualityRule):
@@ -69,9 +70,10 @@ def _verdict(text: str, limits: C4Limits) -> tuple[str | None, str]:
     document = Document(text=text, id="")
     verdict = _filter(limits).filter(document)
     if isinstance(verdict, tuple):
-        return f"c4_{verdict[1]}", text
-    if limits.min_num_sentences and count_sentences(document.text) < limits.min_num_sentences:
-        return "c4_too_few_sentences", text
+        return Reason(f"c4_{verdict[1]}", _EVIDENCE.get(verdict[1], "")), text
+    if limits.min_num_sentences and (num := count_sentences(document.text)) < limits.min_num_sentences:
+        measured = f"number of sentences in lines that C4 keeps {num}, limit {limits.min_num_sentences}"
+        return Reason("c4_too_few_sentences", measured), text
     return None, document.text
 
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from corpora.facts import Facts
+from corpora.facts import Facts, Reason, figure
 from corpora.filters.gopher_repetition import count_repeats
 from corpora.filters.quality_limits import EnglishLimits
 from corpora.filters.quality_rule import QualityRule
@@ -29,15 +29,20 @@ class FineWebQuality(QualityRule):
             return "fineweb_empty"
         ratio = sum(line[-1] in TERMINAL_PUNCTUATION for line in lines) / len(lines)
         if own.line_punct_thr and ratio < own.line_punct_thr and not (ratio == 0 and own.line_punct_exclude_zero):
-            return "fineweb_line_punct_ratio"
-        num_short = sum(len(line) <= own.short_line_length for line in lines)
-        if own.short_line_thr is not None and num_short / len(lines) > own.short_line_thr:
-            return "fineweb_short_line_ratio"
+            measured = f"{figure(ratio)} of the lines ends like a sentence, limit {figure(own.line_punct_thr)}"
+            return Reason("fineweb_line_punct_ratio", measured)
+        short = sum(len(line) <= own.short_line_length for line in lines) / len(lines)
+        if own.short_line_thr is not None and short > own.short_line_thr:
+            what = f"of the lines has at most {own.short_line_length} characters"
+            return Reason("fineweb_short_line_ratio", f"{figure(short)} {what}, limit {figure(own.short_line_thr)}")
         num_ends = facts.text.count("\n")
         if own.char_duplicates_ratio is not None:
-            num_repeated = count_repeats(lines)[1]
-            if num_repeated / (len(facts.text) - num_ends) > own.char_duplicates_ratio:
-                return "fineweb_char_dup_ratio"
-        if own.new_line_ratio is not None and num_ends / len(facts.spans) > own.new_line_ratio:
-            return "fineweb_list_ratio"
+            repeated = count_repeats(lines)[1] / (len(facts.text) - num_ends)
+            if repeated > own.char_duplicates_ratio:
+                what = "of the text is in lines that repeat an earlier one"
+                limit = figure(own.char_duplicates_ratio)
+                return Reason("fineweb_char_dup_ratio", f"{figure(repeated)} {what}, limit {limit}")
+        if own.new_line_ratio is not None and (ends := num_ends / len(facts.spans)) > own.new_line_ratio:
+            measured = f"{figure(ends)} line ends for each word, limit {figure(own.new_line_ratio)}"
+            return Reason("fineweb_list_ratio", measured)
         return None

@@ -1,14 +1,16 @@
 """Text that was decoded wrongly or was never text."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from corpora.facts import Facts
+from corpora.facts import Facts, Reason, figure
 from corpora.filters.script_table import CANTONESE
 from hanlm.errors import ConfigError
 from hanlm.text import HAN_RANGES
@@ -17,6 +19,7 @@ _OTHER, _BAD, _COMMON_HAN, _UNCOMMON_HAN, _RARE_HAN, _DISGUISED_HAN, _LEAD, _TAI
 _NUM_CLASSES = 8
 _MAX_CODE_POINT = 0x110000
 _CHARS_PER_CHUNK = 1 << 20
+_SHOWN = 5
 _PRIVATE = ((0xE000, 0xF8FF), (0xF0000, 0xFFFFD), (0x100000, 0x10FFFD))
 # What replacement characters become when read as GBK, what MSVC fills memory with, UTF-8 marks read as Latin-1.
 _KNOWN: Final = ("锟斤拷", "烫烫烫烫", "屯屯屯屯", "ï»¿", "ï¿½")
@@ -54,21 +57,37 @@ class Garbled:
 
     def __call__(self, facts: Facts, /) -> str | None:
         text, num_visible = facts.text, max(1, facts.num_visible)
-        if sum(map(text.count, _KNOWN)) > self.max_known:
-            return "garbled"
+        if (num_known := sum(map(text.count, _KNOWN))) > self.max_known:
+            known = " ".join(each for each in _KNOWN if each in text)
+            return Reason("garbled", f"{figure(num_known)} times {known}, limit {figure(self.max_known)}")
         counts, num_pairs = _class_counts(text)
         num_han = max(1, int(counts[_COMMON_HAN : _DISGUISED_HAN + 1].sum()))
-        if (
-            counts[_BAD] > self.max_bad_share * num_visible
-            or num_pairs > self.max_latin1_share * num_visible
+        bad, rare, disguised = (int(counts[each]) for each in (_BAD, _RARE_HAN, _DISGUISED_HAN))
+        uncommon = int(counts[_UNCOMMON_HAN]) + rare
+        for what, count, of, max_share, max_count, classes in (
+            ("characters are no text", bad, num_visible, self.max_bad_share, 0, (_BAD,)),
+            ("characters pair up as UTF-8 does in Latin-1", num_pairs, num_visible, self.max_latin1_share, 0, (_LEAD,)),
             # A few odd characters in a short text, as in names, are no evidence.
-            or counts[_RARE_HAN] > max(5, self.max_rare_han_share * num_han)
-            or counts[_UNCOMMON_HAN] + counts[_RARE_HAN] > max(8, self.max_uncommon_han_share * num_han)
-            or counts[_DISGUISED_HAN] > max(4, self.max_disguised_han_share * num_han)
+            ("Han are rare", rare, num_han, self.max_rare_han_share, 5, (_RARE_HAN,)),
+            ("Han are uncommon", uncommon, num_han, self.max_uncommon_han_share, 8, (_UNCOMMON_HAN, _RARE_HAN)),
+            ("Han are as in UTF-8 read as GBK", disguised, num_han, self.max_disguised_han_share, 4, (_DISGUISED_HAN,)),
         ):
-            return "garbled"
+            if count > max(max_count, max_share * of):
+                found = f"{figure(count / of)} of the {what}, limit {figure(max_share)}"
+                return Reason("garbled", f"{found}{_examples(text, classes)}")
         salad = sum(len(run) for run in _RUN.findall(text))
-        return "garbled" if salad > self.max_salad_share * num_visible else None
+        if salad <= self.max_salad_share * num_visible:
+            return None
+        share = f"{figure(salad / num_visible)} of the characters run on without a break"
+        return Reason("garbled", f"{share}, limit {figure(self.max_salad_share)}")
+
+
+def _examples(text: str, classes: Sequence[int]) -> str:
+    """Return the first different characters of these classes, those that cannot be seen as code points."""
+    points = np.frombuffer(text[:_CHARS_PER_CHUNK].encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    found = map(chr, points[np.isin(_table().take(points, mode="clip"), classes)].tolist())
+    chars = [char if char.isprintable() else f"U+{ord(char):04X}" for char in islice(dict.fromkeys(found), _SHOWN)]
+    return f": {' '.join(chars)}" if chars else ""
 
 
 def _class_counts(text: str) -> tuple[npt.NDArray[np.int64], int]:

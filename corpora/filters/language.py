@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from corpora.facts import Facts
+from corpora.facts import Facts, Reason, figure
 from corpora.filters import script_table as codes
 from corpora.filters.samples import spread_samples
 from hanlm.errors import ConfigError
@@ -191,4 +191,6 @@ class Language:
         found = identify(facts.text)
         if found.lang == "en" or found.tag in self.languages or found.confidence < self.min_confidence:
             return None
-        return "wrong_language"
+        wanted = "Chinese" if self.languages == CHINESE_TAGS else " or ".join(self.languages)
+        sure = f"confidence {figure(found.confidence)}, limit {figure(self.min_confidence)}"
+        return Reason("wrong_language", f"reads as {found.tag}, wanted {wanted}; {sure}")

@@ -5,7 +5,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, Final
 
-from corpora.facts import Facts
+from corpora.facts import Facts, Reason, figure
 from corpora.filters.samples import spread_samples
 from hanlm.errors import ConfigError, InputError
 from hanlm.text import base_language
@@ -45,7 +45,11 @@ class Lingua:
             if (language := detect_language(sample, self.languages)) is not None:
                 votes[language] += len(sample)
         total = sum(votes.values())
-        return "lingua_language" if total and votes[declared] < self.min_share * total else None
+        if not total or votes[declared] >= self.min_share * total:
+            return None
+        most = max(votes, key=lambda language: votes[language])
+        share = f"{figure(votes[declared] / total)} of what was looked at reads as {declared}"
+        return Reason("lingua_language", f"{share}, limit {figure(self.min_share)}; most reads as {most}")
 
 
 def detect_language(text: str, languages: tuple[str, ...]) -> str | None:

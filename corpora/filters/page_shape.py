@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from corpora.facts import Facts
+from corpora.facts import Facts, Reason, figure, named
 from hanlm.errors import ConfigError
 
 _END = r"[。！？…．｡]|(?<=[\u3400-\u9fff])[.!?]|[.!?](?=[\s\"'”’)）」』]|$)"
@@ -32,7 +32,10 @@ class RepeatedLines:
 
     def __call__(self, facts: Facts, /) -> str | None:
         ratio = compression(facts.text)
-        return "repeated_lines" if ratio is not None and ratio < self.min_compression else None
+        if ratio is None or ratio >= self.min_compression:
+            return None
+        limit = figure(self.min_compression)
+        return Reason("repeated_lines", f"compresses to {figure(ratio)} of its size, limit {limit}")
 
 
 def compression(text: str) -> float | None:
@@ -80,7 +83,15 @@ class Menu:
         if sum(map(len, links)) < self.min_link_share * sum(map(len, lines)):
             return None
         num_signs = sum(_SIGN.search(line) is not None for line in links)
-        return "menu" if num_signs >= max(3, self.min_sign_share * len(links)) else None
+        if num_signs < max(3, self.min_sign_share * len(links)):
+            return None
+        share, signs = figure(len(links) / len(lines)), figure(num_signs / len(links))
+        found = named(dict.fromkeys(word for line in links for word in _NAVIGATION_WORD.findall(line)))
+        return Reason(
+            "menu",
+            f"{share} of the lines is short and without punctuation, limit {figure(self.min_link_share)}; {signs} of "
+            f"these looks like a menu, limit {figure(self.min_sign_share)}{found and f': {found}'}",
+        )
 
 
 _NAVIGATION = (
@@ -90,6 +101,7 @@ _NAVIGATION = (
     "我的订单|会员中心|热门标签|热门搜索|相关阅读|相关文章|推荐阅读|最新文章|热门文章|点击排行|排行榜|阅读全文|"
     "分享到|打印本页|关闭窗口|当前位置|导航|搜索|下载APP|扫一扫|语言选择|简体中文|Home|Login|Sign in|Copyright"
 )
+_NAVIGATION_WORD = re.compile(_NAVIGATION, re.IGNORECASE)
 # A line of navigation holds little else; a date or a broken-off title stands at an end of its line.
 _SIGN = re.compile(
     rf"^\W*(?:{_NAVIGATION})\W*$|(?:{_NAVIGATION})\s*[|｜>›»/·]|[|｜>›»·]\s*(?:{_NAVIGATION})"
@@ -124,9 +136,14 @@ class NoSentence:
     def __call__(self, facts: Facts, /) -> str | None:
         if facts.num_visible < self.min_chars or _SENTENCE.search(facts.text):
             return None
-        if len(_COMMA.findall(facts.text)) > self.max_commas or _is_verse(facts.lines):
+        num_commas = len(_COMMA.findall(facts.text))
+        if num_commas > self.max_commas or _is_verse(facts.lines):
             return None
-        return "no_sentence"
+        return Reason(
+            "no_sentence",
+            f"no sentence ends in {figure(facts.num_visible)} characters, limit {figure(self.min_chars)}; "
+            f"number of commas {figure(num_commas)}, limit {figure(self.max_commas)}",
+        )
 
 
 def _is_verse(lines: list[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from corpora.facts import Facts
+from corpora.facts import Facts, Reason, figure
 from corpora.sources.parallel import is_bilingual
 from hanlm.errors import ConfigError
 from hanlm.text import MIN_HAN_RATIO
@@ -26,8 +26,14 @@ class Length:
         if not text or text.isspace():
             return "empty"
         if len(text) < self.min_chars:
-            return "too_short"
-        return "too_long" if self.max_chars is not None and len(text) > self.max_chars else None
+            return Reason("too_short", _num_chars(text, self.min_chars))
+        if self.max_chars is not None and len(text) > self.max_chars:
+            return Reason("too_long", _num_chars(text, self.max_chars))
+        return None
+
+
+def _num_chars(text: str, limit: int) -> str:
+    return f"length in characters {figure(len(text))}, limit {figure(limit)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,5 +54,12 @@ class HanRatio:
         if is_bilingual(facts.lang):
             return None  # of a text and its translation half is Han
         if facts.is_chinese:
-            return "low_han_ratio" if facts.han_ratio < self.min_han_ratio else None
-        return "high_han_ratio" if facts.han_ratio > self.max_han_ratio_other else None
+            if facts.han_ratio < self.min_han_ratio:
+                return Reason("low_han_ratio", _han(facts, self.min_han_ratio))
+        elif facts.han_ratio > self.max_han_ratio_other:
+            return Reason("high_han_ratio", _han(facts, self.max_han_ratio_other))
+        return None
+
+
+def _han(facts: Facts, limit: float) -> str:
+    return f"{figure(facts.han_ratio)} of the visible characters is Han, limit {figure(limit)}"

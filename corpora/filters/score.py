@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
-from corpora.facts import CHINESE, Facts
+from corpora.facts import CHINESE, Facts, Reason, figure
 from corpora.filters.classifier import ScoreModel, train_score
 from corpora.filters.perplexity import PerplexityModel, train_perplexity
 from corpora.filters.score_config import ScoreConfig
@@ -57,11 +57,9 @@ class ScoreRule:
 
     def __call__(self, facts: Facts, /) -> str | None:
         """Return ``low_score`` or None."""
-        return (
-            "low_score"
-            if is_scored(facts.lang, self.langs) and self._model.score(facts.text) < self.min_score
-            else None
-        )
+        if not is_scored(facts.lang, self.langs) or (score := self._model.score(facts.text)) >= self.min_score:
+            return None
+        return Reason("low_score", f"score {figure(score)}, limit {figure(self.min_score)}")
 
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "min_score": self.min_score, "langs": self.langs, "figures": self.figures}

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from corpora.facts import Facts
+from corpora.facts import Facts, Reason, figure, named
 from corpora.filters.term_index import TermIndex
 from hanlm.errors import ConfigError, InputError
 
@@ -71,7 +71,23 @@ class Spam:
         if score < self.min_score or num_distinct < self.min_distinct:
             return None
         density = 1000 * score / max(_MIN_CHARS, facts.num_visible)
-        return "spam" if density >= self.min_score_per_1000_chars else None
+        if density < self.min_score_per_1000_chars:
+            return None
+        return Reason(
+            "spam",
+            f"score {figure(score)}, limit {figure(self.min_score)}; for 1,000 characters {figure(density)}, limit "
+            f"{figure(self.min_score_per_1000_chars)}; different terms {num_distinct}, limit {self.min_distinct}: "
+            f"{named(self._heaviest(facts.text))}",
+        )
+
+    def _heaviest(self, text: str) -> list[str]:
+        """Return the terms found, those that weigh most first."""
+        index, weights = _terms(self.terms or SPAM_TERMS)
+        sums = {
+            index.terms[number]: weights[number][1] * min(count, _MAX_COUNT)
+            for number, count in index.counts(text).items()
+        }
+        return sorted((term for term, weight in sums.items() if weight > 0), key=lambda term: (-sums[term], term))
 
 
 @cache

@@ -1,11 +1,11 @@
 """Lists of words given by the user: a document with too many of them goes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from corpora.facts import Facts
+from corpora.facts import Facts, Reason, figure, named
 from corpora.filters.term_index import TermIndex
 from hanlm.errors import ConfigError, InputError
 from hanlm.quarantine import Quarantine
@@ -40,9 +40,18 @@ class WordList:
         if not found:
             return None
         if len(found) >= self.min_distinct:
-            return "word_list"
+            return Reason("word_list", self._measured("different terms", len(found), self.min_distinct, found))
         density = 1000 * sum(found.values()) / max(1, facts.num_visible)
-        return "word_list" if self.min_per_1000_chars is not None and density >= self.min_per_1000_chars else None
+        if self.min_per_1000_chars is None or density < self.min_per_1000_chars:
+            return None
+        what = "terms for 1,000 characters"
+        return Reason("word_list", self._measured(what, density, self.min_per_1000_chars, found))
+
+    def _measured(self, what: str, value: float, limit: float, found: Mapping[int, int]) -> str:
+        """Return the evidence, with the terms that occur most."""
+        terms = _index(self.lists).terms
+        most = sorted(found, key=lambda number: (-found[number], terms[number]))
+        return f"{what} {figure(value)}, limit {figure(limit)}: {named(terms[number] for number in most)}"
 
 
 def read_terms(paths: Sequence[Path]) -> list[str]:

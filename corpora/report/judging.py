@@ -132,7 +132,8 @@ def _as_sentence(description: str) -> str:
 
 def _label(sample: Mapping[str, Any]) -> str:
     chars = counted(sample["num_chars"], "character") if "num_chars" in sample else ""
-    return " · ".join(part for part in (sample.get("id", ""), sample.get("domain", ""), chars) if part)
+    parts = (sample.get("id", ""), sample.get("domain", ""), chars, sample.get("why", ""))
+    return " · ".join(part for part in parts if part)
 
 
 def _beginning(sample: Mapping[str, Any]) -> str:

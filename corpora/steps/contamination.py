@@ -8,6 +8,7 @@ import orjson
 from datatrove.data import Document as Piece
 
 from corpora.evaluation.decontaminate import Decontaminate
+from corpora.facts import Reason
 from corpora.steps.filtering import DroppedSamples, DroppingFilter
 
 CONTAMINATED = "contaminated.jsonl"
@@ -39,7 +40,7 @@ class DropContaminated(DroppingFilter):
         if match is None:
             return True
         doc.metadata[_ENTRY] = match.entry(doc.id)
-        return False, _REASON
+        return False, Reason(_REASON, match.evidence)
 
 
 class _Listed(DroppedSamples):

@@ -7,7 +7,7 @@ from typing import Any, Self, override
 from datatrove.data import Document as Piece
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
-from corpora.facts import Facts, Rule
+from corpora.facts import Facts, Reason, Rule
 from corpora.steps.losses import Losses
 from corpora.steps.samples import Samples
 
@@ -76,7 +76,8 @@ class DroppedSamples:
         self._samples = self._samples or Samples(self.folder, rank)
         reason: str = document.metadata["filter_reason"]
         self.losses.drop(document, reason)
-        self._samples.offer(reason, document.id, excerpt(document))
+        why = {"why": reason.evidence} if isinstance(reason, Reason) and reason.evidence else {}
+        self._samples.offer(str(reason), document.id, why | excerpt(document))
 
 
 def excerpt(piece: Piece) -> dict[str, Any]:

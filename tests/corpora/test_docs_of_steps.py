@@ -49,7 +49,7 @@ def returned(module: ast.Module) -> Iterator[ast.expr]:
 
 
 def results(expression: ast.expr) -> Iterator[ast.expr]:
-    """Yield what an expression may have for a value: both sides of a choice, the members of a tuple."""
+    """Yield what an expression may have for a value: both sides of a choice, the first of a tuple or ``Reason``."""
     if isinstance(expression, ast.IfExp):
         yield from results(expression.body)
         yield from results(expression.orelse)
@@ -58,6 +58,8 @@ def results(expression: ast.expr) -> Iterator[ast.expr]:
             yield from results(value)
     elif isinstance(expression, ast.Tuple):
         yield from results(expression.elts[0])
+    elif isinstance(expression, ast.Call) and ast.unparse(expression.func) == "Reason":
+        yield from results(expression.args[0])
     else:
         yield expression
 

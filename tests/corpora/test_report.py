@@ -14,7 +14,7 @@ from report_build import CLEANERS, RULES, build_with_report
 from corpora.build import BuildConfig
 from corpora.build import build as build_corpus
 from corpora.dedup.config import DedupConfig
-from corpora.facts import Facts
+from corpora.facts import Facts, Reason
 from corpora.funnel import Funnel
 from corpora.registry import STEPS
 from corpora.report.flow import flow
@@ -51,7 +51,7 @@ class Outline(HTMLParser):
 
 
 def drop_advertising(facts: Facts) -> str | None:
-    return "advertising" if "加微信" in facts.text else None
+    return Reason("advertising", f"{EVIL}加微信{PHONE}, limit 0") if "加微信" in facts.text else None
 
 
 def hide_phone(text: str) -> str:
@@ -184,6 +184,19 @@ def test_markup_in_documents_domains_and_licences_is_shown_as_text(built: tuple[
     assert "img" not in outline.tags
     assert outline.text.count(EVIL) > 12
     assert f"{EVIL}第" in outline.text
+
+
+def test_samples_say_why_they_were_dropped(built: tuple[Path, Funnel], figures: dict[str, Any]):
+    """What was measured stands in a sample's head line, as text and masked as the sample itself."""
+    assert all(each["why"].endswith("limit 20") for each in figures["samples"]["length"]["too_short"])
+    evidence = hide_phone(f"{EVIL}加微信{PHONE}, limit 0")
+    assert PHONE not in evidence
+    samples = figures["samples"]["advertising"]["advertising"]
+    assert [each["why"] for each in samples] == [evidence] * 8
+    assert not any("why" in each for each in figures["samples"]["copies"]["duplicate"])
+    text = Outline(built[0] / "report.html").text
+    assert text.count(f"characters · {evidence}") == 8
+    assert "length in characters 12, limit 20" in text
 
 
 def test_a_dropped_copy_is_shown_beside_the_one_that_stayed(figures: dict[str, Any]):
