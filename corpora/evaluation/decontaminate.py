@@ -35,12 +35,6 @@ class Match:
     excerpt: str
     """What the document says there, at most 200 characters."""
 
-    @property
-    def evidence(self) -> str:
-        """What a reason says of it."""
-        text = f"{self.field} of item {self.item} in {Path(self.file).name}"
-        return f"holds {figure(self.overlap)} of {text}: “{self.excerpt}”"
-
     def entry(self, document_id: str) -> dict[str, Any]:
         """Return the line for the list of removals."""
         return {"id": document_id, **asdict(self), "overlap": round(self.overlap, 4)}
@@ -67,7 +61,16 @@ class Decontaminate:
 
     def __call__(self, facts: Facts, /) -> str | None:
         found = self.match(facts.text)
-        return None if found is None else Reason("contaminated", found.evidence)
+        return None if found is None else Reason("contaminated", self.evidence(found))
+
+    def evidence(self, found: Match) -> str:
+        """Return what was found, for a reason: the share of the text or, where that is below its limit, the n-grams."""
+        limits = self.index.config
+        measured = f"{figure(found.overlap)} of {{}}, limit {figure(limits.min_overlap)}"
+        if found.overlap < limits.min_overlap:
+            measured = f"{figure(found.num_ngrams)} n-grams of {{}}, limit {figure(limits.max_ngrams)}"
+        text = f"{found.field} of item {found.item} in {Path(found.file).name}"
+        return f"holds {measured.replace('{}', text)}: “{found.excerpt}”"
 
 
 def match(index: EvalIndex, text: str) -> Match | None:

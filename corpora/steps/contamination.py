@@ -40,7 +40,7 @@ class DropContaminated(DroppingFilter):
         if match is None:
             return True
         doc.metadata[_ENTRY] = match.entry(doc.id)
-        return False, Reason(_REASON, match.evidence)
+        return False, Reason(_REASON, self.rule.evidence(match))
 
 
 class _Listed(DroppedSamples):

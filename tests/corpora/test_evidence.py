@@ -6,10 +6,13 @@ import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
+from datatrove.data import Document as Piece
 
 from corpora.evaluation.build import build_index
+from corpora.evaluation.config import Decontamination
 from corpora.evaluation.decontaminate import Decontaminate
 from corpora.facts import Facts, Reason, Rule, figure, named, quoted
 from corpora.filters.classifier import ScoreModel
@@ -31,10 +34,13 @@ from corpora.filters.quality_registry import QUALITY_STEPS
 from corpora.filters.score import ScoreRule
 from corpora.filters.spam import Spam
 from corpora.filters.word_list import WordList
+from corpora.steps.contamination import DropContaminated
+from corpora.steps.filtering import Filter
+from corpora.steps.samples import read_samples
 
 PROSE = "早上下了一场大雨，孩子们撑着伞，沿着河边走到学校去。他打开信，读了两遍，又默默地放回抽屉里，什么也没有说。"
 MENU = "\n".join(["首页", "新闻", "体育", "财经", "登录", "注册", "联系我们", "版权所有"])
-WANDERING = "".join(chr(0x4E00 + 11 * n) for n in range(400))
+QUESTION = "某工厂去年生产电池三万节，今年的产量比去年增加了五分之一，那么今年一共生产多少节电池"
 
 
 def quality(name: str, **limits: object) -> Rule:
@@ -191,7 +197,7 @@ def test_a_word_list_names_at_most_five_terms(tmp_path: Path):
 
 def test_a_score_names_the_least(monkeypatch: pytest.MonkeyPatch):
     rule = ScoreRule(Path("none"), 0.5)
-    monkeypatch.setitem(rule.__dict__, "_model", ScoreModel(pytest.importorskip("numpy").zeros(1 << 18), 1.0, -2.0, {}))
+    monkeypatch.setitem(rule.__dict__, "_model", ScoreModel(np.zeros(1 << 18, np.float32), 1.0, -2.0, {}))
     reason = rule(Facts(PROSE))
     assert isinstance(reason, Reason)
     assert (reason, reason.evidence) == ("low_score", "score 0.1192, limit 0.5")
@@ -205,12 +211,38 @@ def test_lingua_names_the_language_it_found():
     assert reason.evidence == "0 of what was looked at reads as en, limit 0.5; most reads as fr"
 
 
-def test_an_evaluation_text_is_named_with_its_file_and_item(tmp_path: Path):
-    question = "某工厂去年生产电池三万节，今年的产量比去年增加了五分之一，那么今年一共生产多少节电池"
-    (tmp_path / "exam.jsonl").write_text(json.dumps({"question": question}), encoding="utf-8")
-    reason = Decontaminate(build_index([tmp_path / "exam.jsonl"]))(Facts(f"{PROSE}\n{question}。\n{PROSE}"))
+@pytest.fixture
+def exam(tmp_path: Path) -> Path:
+    path = tmp_path / "exam.jsonl"
+    path.write_text(json.dumps({"question": QUESTION}), encoding="utf-8")
+    return path
+
+
+def test_an_evaluation_text_is_named_with_its_file_and_item(exam: Path):
+    reason = Decontaminate(build_index([exam]))(Facts(f"{PROSE}\n{QUESTION}。\n{PROSE}"))
     assert isinstance(reason, Reason)
-    assert reason.evidence == f"holds 1 of question of item 1 in exam.jsonl: “{question}”"
+    assert reason.evidence == f"holds 1 of question of item 1 in exam.jsonl, limit 0.7: “{QUESTION}”"
+    few = Decontaminate(build_index([exam], Decontamination(max_ngrams=3, min_overlap=0.9)))(Facts(QUESTION[:16]))
+    assert isinstance(few, Reason)
+    assert few.evidence == f"holds 3 n-grams of question of item 1 in exam.jsonl, limit 3: “{QUESTION[:16]}”"
+
+
+def test_steps_put_the_evidence_into_their_samples_and_count_the_plain_name(exam: Path, tmp_path: Path):
+    def pieces() -> list[Piece]:
+        return [Piece(QUESTION, "one", metadata={"domain": "web", "lang": "zh"})]
+
+    steps = [
+        (DropContaminated(Decontaminate(build_index([exam])), tmp_path), "contaminated", "holds 1 of question"),
+        (Filter("length", Length(min_chars=99), tmp_path), "too_short", f"characters {len(QUESTION)}, limit 99"),
+        (Filter("old", lambda _: "word_alone", tmp_path), "word_alone", None),
+    ]
+    for step, name, evidence in steps:
+        assert list(step.run(pieces())) == []
+        assert {f"dropped_{name}", f"lost/{name}/web"} <= set(step.stats.stats)
+        assert {type(each) for each in step.stats.stats} == {str}
+        [sample] = read_samples(tmp_path / "samples" / step.name)[name]
+        assert (sample["kind"], sample["text"]) == (name, QUESTION)
+        assert evidence in sample["why"] if evidence else "why" not in sample
 
 
 def test_a_reason_is_the_string_it_is():
