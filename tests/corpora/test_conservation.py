@@ -117,6 +117,7 @@ def test_every_document_in_comes_out_or_is_accounted_for(tmp_path: Path, task_by
     assert dropped.total() == 86
 
 
+@pytest.mark.slow
 def test_the_corpus_is_the_same_for_every_number_of_workers_and_the_same_documents_for_every_cut(tmp_path: Path):
     write_inputs(tmp_path / "in")
 
