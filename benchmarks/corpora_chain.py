@@ -10,6 +10,8 @@ Each way runs in processes of its own; processor seconds are those of all of the
   (14 buckets of 8), writer and tokenizer step for Megatron, with its own word tokenizer for Chinese (spaCy with
   jieba; needs ``pip install spacy``).
 * ``datatrove, rjieba``: the same with its word tokenizer replaced by rjieba.
+* ``tokens``: ``corpus tokenize`` alone and Megatron-LM's loop (``corpora_tokens.py``), each for a megabyte of what the
+  build kept.
 
 datatrove's way cleans nothing, masks nothing, finds no repeated lines, holds nothing out and checks nothing it wrote.
 """
@@ -58,6 +60,34 @@ def hanlm(source: Path, tokenizer: Path, folder: Path, workers: int) -> None:
     subprocess.run(
         [*command, "tokenize", "--corpus", corpus, "--tokenizer", tokenizer, "--out", tokens, *limits], check=True
     )
+
+
+def tokens(source: Path, tokenizer: Path, workers: int) -> list[dict[str, Any]]:
+    """Tokenize what the preset web keeps, with our command and as Megatron-LM does."""
+    import corpora_tokens
+
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder) / "corpus"
+        command = [
+            sys.executable,
+            "-m",
+            "hanlm",
+            "corpus",
+            "build",
+            "--preset",
+            "web",
+            "--input",
+            source,
+            "--out",
+            corpus,
+        ]
+        subprocess.run(command, check=True)
+        num_bytes = json.loads((corpus / "manifest.json").read_text())["counts"]["bytes_kept"]
+        for name in corpora_tokens.RUNS:
+            wall, cpu = corpora_tokens.measure(name, corpus, tokenizer, workers)
+            rows.append(_row(name, num_bytes, cpu, wall))
+    return rows
 
 
 def datatrove(source: Path, tokenizer: Path, folder: Path, workers: int, *, rjieba: bool) -> None:
@@ -149,8 +179,11 @@ def measure(name: str, num_bytes: int, way: Any, *arguments: Any, **options: Any
         way(source, tokenizer, Path(folder), workers, **options)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    megabytes = num_bytes / 1e6
-    return {"way": name, "core_seconds_per_mb": round(cpu / megabytes, 3), "wall_seconds": round(wall, 1)}
+    return _row(name, num_bytes, cpu, wall)
+
+
+def _row(name: str, num_bytes: int, cpu: float, wall: float) -> dict[str, Any]:
+    return {"way": name, "core_seconds_per_mb": round(cpu / num_bytes * 1e6, 3), "wall_seconds": round(wall, 1)}
 
 
 def main() -> None:
@@ -159,7 +192,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with a tokenizer")
     parser.add_argument("--max-mb", type=float, default=20)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--ways", nargs="*", default=["hanlm", "rjieba", "own"])
+    parser.add_argument("--ways", nargs="*", default=["hanlm", "tokens", "rjieba", "own"])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -169,13 +202,15 @@ def main() -> None:
         given = (source, options.tokenizer, options.workers)
         if "hanlm" in options.ways:
             rows.append(measure("hanlm", size, hanlm, *given))
+        if "tokens" in options.ways:
+            rows += tokens(*given)
         if "rjieba" in options.ways:
             rows.append(measure("datatrove, rjieba", size, datatrove, *given, rjieba=True))
         if "own" in options.ways:
             rows.append(measure("datatrove", size, datatrove, *given, rjieba=False))
     print(f"{size / 1e6:.1f} MB of Chinese, {options.workers} workers")
     for row in rows:
-        print(f"{row['way']:20} {row['core_seconds_per_mb']:8.3f} core-seconds/MB {row['wall_seconds']:8.1f} s wall")
+        print(f"{row['way']:24} {row['core_seconds_per_mb']:8.3f} core-seconds/MB {row['wall_seconds']:8.1f} s wall")
     if options.out:
         options.out.write_text(json.dumps({"num_bytes": size, "ways": rows}, indent=1) + "\n")
 
