@@ -6,6 +6,7 @@ import select
 import shutil
 import subprocess
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class Browser:
     """A page in Chromium, driven by its DevTools protocol over a pipe (no port, no other package)."""
 
     def __init__(self, profile: Path) -> None:
+        self._numbers = count(1)
         read, self._write = os.pipe()
         self._read, write = os.pipe()
 
@@ -90,9 +92,10 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
         )
         self.set_dark(dark)
-        self.call("Page.navigate", url=page.as_uri())
-        # The page before this one may still be there for a moment, or none at all.
-        is_here = f"location.href === {json.dumps(page.as_uri())} && document.readyState === 'complete'"
+        # The page before this one may still be there for a moment, and may be the same: each has a name of its own.
+        url = f"{page.as_uri()}?{next(self._numbers)}"
+        self.call("Page.navigate", url=url)
+        is_here = f"location.href === {json.dumps(url)} && document.readyState === 'complete'"
         self.wait_for(f"{is_here} && document.documentElement.dataset.drawn !== undefined")
 
     def set_dark(self, dark: bool) -> None:
