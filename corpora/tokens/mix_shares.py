@@ -98,9 +98,10 @@ def fill(total: float, weights: Mapping[str, float], room: Mapping[str, float]) 
     active = {name for name in shares if weights[name] > 0}
     while active and total > 0:
         whole = math.fsum(weights[name] for name in active)
-        full = {name for name in active if total * weights[name] / whole >= room.get(name, math.inf)}
+        wanted = {name: total * (weights[name] / whole) for name in active}  # the quotient first: weights may be tiny
+        full = {name for name in active if wanted[name] >= room.get(name, math.inf)}
         for name in full or active:
-            shares[name] = room[name] if full else total * weights[name] / whole
+            shares[name] = room[name] if full else wanted[name]
         if not full:
             break
         total -= math.fsum(room[name] for name in full)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from corpora.build import BuildConfig, build
@@ -139,6 +139,7 @@ def test_phases_have_weights_of_their_own_and_share_the_caps():
     weights=st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 1e6), min_size=1),
     room=st.dictionaries(st.sampled_from("abcdef"), st.floats(0, 2)),
 )
+@example(weights={"a": 1.0, "b": 5e-324}, room={"a": 0.5})
 def test_filling_gives_all_there_is_room_for(weights: dict[str, float], room: dict[str, float]):
     shares = fill(1.0, weights, room)
     possible = math.fsum(room.get(name, math.inf) for name, weight in weights.items() if weight > 0)
