@@ -1,6 +1,5 @@
 """A cleaner as a step: every document passes, some of them changed."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, override
@@ -38,14 +37,14 @@ class Clean(PipelineStep):
     def run(self, data: Iterable[Piece], rank: int = 0, world_size: int = 1) -> Iterator[Piece]:
         del world_size
         samples = Samples(self.folder / "samples" / self.name, rank)
-        losses = Losses()
-        counts = Counter({"documents": 0, "changed": 0, "chars_in": 0, "chars_out": 0})
+        counts = Losses()
+        counts.update({"documents": 0, "changed": 0, "chars_in": 0, "chars_out": 0})
         for piece in data:
             with self.track_time():
                 text = self.cleaned(piece)
                 counts["documents"] += 1
                 if text is not piece.text and text != piece.text:
-                    losses.change(piece.text, text)
+                    counts.change(piece.text, text)
                     counts["changed"] += 1
                     counts[label("changed", piece.metadata["domain"])] += 1
                     samples.offer("changed", piece.id, change(piece, text))
@@ -53,9 +52,7 @@ class Clean(PipelineStep):
                 counts["chars_out"] += len(text)
                 piece.text = text
             yield piece
-        for name, count in counts.items():
-            self.stat_update(name, value=count)
-        losses.count_in(self)
+        counts.add_to(self)
         samples.write()
 
     def cleaned(self, piece: Piece) -> str:

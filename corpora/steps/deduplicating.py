@@ -49,19 +49,18 @@ class Deduplicate(PipelineStep):
                 reason, text = removals.reason(number), piece.text
                 if reason is None:
                     text, cut = removals.apply(number, piece.text)
-                    for name, count in cut.items():
-                        self.stat_update(name, value=count)
+                    losses.update(cut)
                     reason = None if text else _EMPTY
             if reason is None:
                 if text != piece.text:
                     losses.change(piece.text, text)
-                    self.stat_update("changed", label("changed", piece.metadata["domain"]))
+                    losses.update(("changed", label("changed", piece.metadata["domain"])))
                     samples.offer("changed", piece.id, change(piece, text))
                     piece.text = text
                 yield piece
                 continue
-            self.stat_update(f"dropped_{reason}")
+            losses[f"dropped_{reason}"] += 1
             losses.drop(piece, reason)
             samples.offer(reason, piece.id, excerpt(piece) | {"copy_of": removals.copy_of(number)})
-        losses.count_in(self)
+        losses.add_to(self)
         samples.write()

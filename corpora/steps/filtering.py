@@ -30,7 +30,7 @@ class DroppingFilter(BaseFilter):
     @override
     def run(self, data: Iterable[Piece], rank: int = 0, world_size: int = 1) -> Iterator[Piece]:
         yield from super().run(data, rank, world_size)  # pyright: ignore[reportArgumentType]
-        self._dropped.losses.count_in(self)
+        self._dropped.losses.add_to(self)
 
 
 class Filter(DroppingFilter):

@@ -12,6 +12,7 @@ from datatrove.pipeline.base import PipelineStep
 from corpora.filters.language import identify
 from corpora.steps.labels import label
 from corpora.steps.samples import Samples
+from corpora.steps.tally import Tally
 from hanlm.text import class_counts
 
 LENGTH_EDGES: Final = tuple(digit * 10**power for power in range(7) for digit in (1, 2, 5))
@@ -30,12 +31,11 @@ class MeasureRead(PipelineStep):
     @override
     def run(self, data: Iterable[Piece], rank: int = 0, world_size: int = 1) -> Iterator[Piece]:
         del rank, world_size
-        counts: Counter[str] = Counter()
+        counts = Tally()
         for piece in data:
             counts[_length(piece)] += 1
             yield piece
-        for name, count in counts.items():
-            self.stat_update(name, value=count)
+        counts.add_to(self)
 
 
 class Measure(PipelineStep):
@@ -67,8 +67,7 @@ class Measure(PipelineStep):
                 sample = {"domain": domain, "num_chars": len(piece.text), "text": piece.text[:_SHOWN_CHARS]}
                 samples.offer(domain, piece.id, sample)
             yield piece
-        for name, count in counts.sums():
-            self.stat_update(name, value=count)
+        Tally(dict(counts.sums())).add_to(self)
         samples.write()
 
 

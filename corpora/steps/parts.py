@@ -9,6 +9,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from corpora.steps.reading import as_document, as_piece
 from corpora.steps.shards import ShardWriter
+from corpora.steps.tally import Tally
 from hanlm.json_lines import read_json_lines
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document
@@ -35,12 +36,14 @@ class WriteParts(PipelineStep):
         self.folder.mkdir(parents=True, exist_ok=True)
         for left in self.folder.glob(f"{rank:05}-*"):
             left.unlink()  # of a try that was killed
+        counts = Tally()
         with ShardWriter(self.folder, f"{rank:05}") as writer:
             for piece in data:
                 with self.track_time():
                     writer.write(as_document(piece))
-                self.stat_update(DOCUMENTS)
+                counts[DOCUMENTS] += 1
                 yield piece
+        counts.add_to(self)
 
 
 class ReadParts(PipelineStep):
@@ -59,9 +62,11 @@ class ReadParts(PipelineStep):
         quarantine = Quarantine()
         files = sorted(self.folder.glob(f"{rank:05}-*"))
         records = (record for file in files for record in read_json_lines(file, quarantine, _FIELDS))
-        for number, record in enumerate(records):
+        counts = Tally()
+        for record in records:
             piece = as_piece(Document(**record))
-            piece.metadata["number"] = number
-            self.stat_update(DOCUMENTS)
+            piece.metadata["number"] = counts[DOCUMENTS]
+            counts[DOCUMENTS] += 1
             yield piece
+        counts.add_to(self)
         quarantine.check(max_fraction=0.0)  # HanLM wrote these lines itself: not one may be bad

@@ -10,8 +10,10 @@ from datatrove.data import Document as Piece
 from datatrove.pipeline.base import PipelineStep
 
 from corpora.steps.labels import label
+from corpora.steps.losses import num_bytes
 from corpora.steps.reading import as_document
 from corpora.steps.shards import ShardWriter
+from corpora.steps.tally import Tally
 
 SPLITS = ("train", "valid")
 
@@ -36,20 +38,24 @@ class WriteShards(PipelineStep):
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.iterdir():
             left.unlink()  # of a try that was killed
+        counts = Tally()
         with ExitStack() as stack:
             writers = {split: stack.enter_context(ShardWriter(folder, split)) for split in SPLITS}
             for piece in data:
                 with self.track_time():
                     writers[piece.metadata["split"]].write(as_document(piece))
-                self._count(piece)
+                _count(piece, counts)
                 yield piece
+        counts.add_to(self)
 
-    def _count(self, piece: Piece) -> None:
-        domain: str = piece.metadata["domain"]
-        self.stat_update(label("kept", domain), label("license", piece.metadata["license"]))
-        self.stat_update(label("valid", domain), value=int(piece.metadata["split"] == "valid"))
-        self.stat_update(label("bytes", domain), value=len(piece.text.encode("utf-8")))
-        self.stat_update(label("chars", domain), value=len(piece.text))
+
+def _count(piece: Piece, counts: Tally) -> None:
+    domain: str = piece.metadata["domain"]
+    counts[label("kept", domain)] += 1
+    counts[label("license", piece.metadata["license"])] += 1
+    counts[label("valid", domain)] += piece.metadata["split"] == "valid"
+    counts[label("bytes", domain)] += num_bytes(piece.text)
+    counts[label("chars", domain)] += len(piece.text)
 
 
 def gather_shards(folder: Path, out: Path) -> None:

@@ -13,6 +13,8 @@ from corpora.engine.ticks import Ticks
 from corpora.sources.slices import Slice, read_slice
 from corpora.sources.source import Source
 from corpora.steps.labels import label
+from corpora.steps.losses import num_bytes
+from corpora.steps.tally import Tally
 from hanlm.files import replace_text
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document
@@ -42,15 +44,17 @@ class ReadSlices(PipelineStep):
         path = self.folder / "quarantine" / f"{rank:05}.jsonl"
         path.unlink(missing_ok=True)  # of a try that was killed
         ticks = Ticks(self.folder / "ticks", rank)
+        counts = Tally()
         with Quarantine(path) as quarantine:
             for document in self._documents(rank, quarantine):
                 refuse_if_stopped()
-                num_bytes = len(document.text.encode("utf-8", "surrogatepass"))
-                self.stat_update(label("documents", document.domain))
-                self.stat_update(label("bytes", document.domain), value=num_bytes)
-                ticks.count(num_bytes)
+                size = num_bytes(document.text)
+                counts[label("documents", document.domain)] += 1
+                counts[label("bytes", document.domain)] += size
+                ticks.count(size)
                 yield as_piece(document)
         ticks.write()
+        counts.add_to(self)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path.with_suffix(".counts.json"), json.dumps(quarantine.summary(), ensure_ascii=False))
 

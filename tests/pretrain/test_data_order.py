@@ -4,23 +4,11 @@ import dataclasses
 
 import pytest
 import torch
+from places import ALONE
 
 from hanlm.tokens import open_tokens
 from pretrain.data import TrainingData
-from pretrain.layout import Layout
 from pretrain.mixture import mixture
-from pretrain.parallel import Place
-
-ALONE = Place(
-    layout=Layout(),
-    device=torch.device("cpu"),
-    rank=0,
-    world_size=1,
-    tensor_rank=0,
-    pipeline_rank=0,
-    data_rank=0,
-    data_size=1,
-)
 
 
 def make_data(tokens, folder, place=ALONE, *, micro=1, seed=0, round_steps=10, mix=None):

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import ALONE
 from safetensors.torch import load_file, save_file
 
 from hanlm.tokens import open_tokens
 from pretrain.config import PretrainConfig
 from pretrain.data import TrainingData
-from pretrain.layout import Layout
 from pretrain.mixture import mixture
-from pretrain.parallel import Place
 from pretrain.train import pretrain
 
 STEPS, LR = 20, 1e-2
@@ -29,20 +28,10 @@ def transformers_losses(config, cache: Path) -> list[float]:
     """Train transformers' own LLaMA by hand on the batches of the run: AdamW, no decay of norms, the schedule."""
     from transformers import LlamaForCausalLM
 
-    alone = Place(
-        layout=Layout(),
-        device=torch.device("cpu"),
-        rank=0,
-        world_size=1,
-        tensor_rank=0,
-        pipeline_rank=0,
-        data_rank=0,
-        data_size=1,
-    )
     tokens = open_tokens(config.tokens[0])
     data = TrainingData(
         [(mixture([tokens], {}), STEPS)],
-        alone,
+        ALONE,
         seq_length=config.seq_length,
         global_batch_size=config.global_batch_size,
         micro_batch_size=config.global_batch_size,

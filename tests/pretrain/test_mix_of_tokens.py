@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from places import ALONE
 
 from hanlm.artifact import MANIFEST
 from hanlm.errors import ConfigError
@@ -17,9 +18,7 @@ from hanlm.publish import seal
 from hanlm.tokens import open_tokens
 from pretrain.config import Phase
 from pretrain.data import TrainingData
-from pretrain.layout import Layout
 from pretrain.mixture import Blend, blend_steps, blends, over_epochs
-from pretrain.parallel import Place
 from pretrain.train import plan, pretrain
 
 UNHURRIED = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,16 +29,6 @@ PHASES = [
     {"name": "chinese", "share": 0.2, "weights": {"train-news": 1.0}},
 ]
 RUN = {"steps": 8, "new_rows_steps": 2, "save_every": 3, "lr": 0.01}
-ALONE = Place(
-    layout=Layout(),
-    device=torch.device("cpu"),
-    rank=0,
-    world_size=1,
-    tensor_rank=0,
-    pipeline_rank=0,
-    data_rank=0,
-    data_size=1,
-)
 
 
 @pytest.fixture(scope="module")
