@@ -1,6 +1,6 @@
 """Measure `hanlm corpus tokenize` beside Megatron-LM's way of tokenizing documents, on the same corpus in one run.
 
-    python benchmarks/corpora_tokens.py --corpus CORPUS --tokenizer MODEL --workers 1 2
+    python benchmarks/corpora_tokens.py --corpus SMALL LARGE --tokenizer MODEL --workers 1 2
 
 The peer follows the loop of Megatron-LM's ``preprocess_data``: processes that each take a line, parse it, call the
 tokenizer once for the document, append its ids to a list with the eos, and send the list to the main process, which
@@ -8,7 +8,8 @@ gives it to megatron-core's ``IndexedDatasetBuilder``. It is given SentencePiece
 Megatron-LM knows. It checks nothing, and writes no table of documents.
 
 Each run is a process of its own. Its processor seconds, those of its workers included, are what to compare where other
-work shares the machine; `start` is what the same command takes for a corpus of a few documents: imports, above all.
+work shares the machine. The rate is that of what the large corpus has more than the small one: both have the same
+start, imports above all, which is given beside it. Make the small one large enough for all workers (16 MB a worker).
 """
 
 import argparse
@@ -20,11 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 _PR_SET_CHILD_SUBREAPER = 36
+
+type Row = dict[str, Any]
 
 
 class Peer:
@@ -107,26 +111,30 @@ def _wait_for_all() -> None:
             os.wait()
 
 
-def small_corpus(folder: Path) -> Path:
-    """Return a corpus of a few documents, by which starting is measured."""
-    from corpora.build import BuildConfig, build
+def compare(name: str, corpora: Sequence[tuple[float, Path]], tokenizer: Path, workers: int, repeat: int) -> Row:
+    """Return the quickest runs on the small and on the large corpus, and the rates that follow from them."""
+    runs = [[measure(name, path, tokenizer, workers) for _ in range(repeat)] for _, path in corpora]
+    small, large = (tuple(map(min, zip(*each, strict=True))) for each in runs)
+    more = corpora[1][0] - corpora[0][0]
+    row: Row = {"name": name, "workers": workers, "megabytes": [round(size, 1) for size, _ in corpora]}
+    for number, unit in enumerate(("seconds", "cpu_seconds")):
+        rate = more / (large[number] - small[number])
+        row |= {unit: large[number], f"start_{unit}": small[number] - corpora[0][0] / rate}
+        row[f"mb_per_{unit.removesuffix('s')}"] = rate
+    return row
 
-    lines = "".join(f"这是第{i}篇短文，只用来量启动的时间。\n" for i in range(200))
-    (folder / "few.txt").write_text(lines, encoding="utf-8")
-    return build(BuildConfig(input=(folder / "few.txt",), txt_unit="line", out=folder / "few", valid_fraction=0.05))
 
-
-def _sentence(row: dict[str, Any]) -> str:
+def _sentence(row: Row) -> str:
     wall = f"{row['seconds']:6.1f} s ({row['start_seconds']:.1f} to start), {row['mb_per_second']:5.1f} MB/s"
-    used = f"{row['cpu_seconds']:6.1f} processor seconds ({row['start_cpu']:.1f} to start)"
+    used = f"{row['cpu_seconds']:6.1f} processor seconds ({row['start_cpu_seconds']:.1f} to start)"
     rate = f"{row['mb_per_cpu_second']:5.1f} MB per processor second"
-    return f"{row['name']:24} {row['workers']} processes: {wall}; {used}, {rate}"
+    return f"{row['name']:24} {row['workers']} processes, {row['megabytes'][1]} MB: {wall}; {used}, {rate}"
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True, help="Made by `hanlm corpus build`.")
+    parser.add_argument("--corpus", type=Path, required=True, nargs="+", help="Two made by `hanlm corpus build`.")
     parser.add_argument("--tokenizer", type=Path, required=True, help="Folder with tokenizer.json and tokenizer.model.")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeat", type=int, default=1, help="Runs of each; the quickest counts.")
@@ -134,26 +142,18 @@ def main() -> None:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        RUNS[args.child](args.corpus, args.tokenizer, args.out, args.workers[0])
+        RUNS[args.child](args.corpus[0], args.tokenizer, args.out, args.workers[0])
         return
     from hanlm.artifact import open_artifact
 
     _adopt_orphans()
-    megabytes = open_artifact(args.corpus, "corpus").manifest["counts"]["bytes_kept"] / 1e6
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="corpora-tokens-") as folder:
-        few = small_corpus(Path(folder))
-        for workers in args.workers:
-            for name in RUNS:
-                starts = [measure(name, few, args.tokenizer, workers) for _ in range(args.repeat)]
-                runs = [measure(name, args.corpus, args.tokenizer, workers) for _ in range(args.repeat)]
-                start, run = (tuple(map(min, zip(*each, strict=True))) for each in (starts, runs))
-                row: dict[str, Any] = {"name": name, "workers": workers, "megabytes": round(megabytes, 1)}
-                row |= {"seconds": run[0], "cpu_seconds": run[1], "start_seconds": start[0], "start_cpu": start[1]}
-                row["mb_per_second"] = megabytes / (run[0] - start[0])
-                row["mb_per_cpu_second"] = megabytes / (run[1] - start[1])
-                rows.append(row)
-                print(_sentence(row), flush=True)
+    sizes = [open_artifact(path, "corpus").manifest["counts"]["bytes_kept"] / 1e6 for path in args.corpus]
+    corpora = sorted(zip(sizes, args.corpus, strict=True))
+    rows: list[Row] = []
+    for workers in args.workers:
+        for name in RUNS:
+            rows.append(compare(name, corpora, args.tokenizer, workers, args.repeat))
+            print(_sentence(rows[-1]), flush=True)
     if args.out:
         args.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 

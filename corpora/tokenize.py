@@ -75,10 +75,13 @@ def tokenize(config: TokenizeConfig) -> Path:
     """
     plan(config)
     from corpora.tokens.encoding import Encoder
+    from corpora.tokens.pool import start_server, worthwhile_workers
     from corpora.tokens.write import write_tokens
     from hanlm.tokenizing import tokenizer_hash
 
     corpora = [open_artifact(path, "corpus") for path in config.corpus]
+    if worthwhile_workers(sum(c.manifest["counts"]["bytes_kept"] for c in corpora), config.workers) > 1:
+        start_server()
     licenses: Counter[str] = Counter()
     for corpus in corpora:
         licenses.update(corpus.manifest["licenses"])

@@ -39,10 +39,10 @@ class _Set:
     num_documents: int = 0
     num_tokens: int = 0
     num_bytes: int = 0
+    prefix: str = field(init=False)
 
-    @property
-    def prefix(self) -> str:
-        return self.path.name.removesuffix(".bin")
+    def __post_init__(self) -> None:
+        self.prefix = self.path.name.removesuffix(".bin")
 
     def entry(self) -> dict[str, str | int]:
         names = ("prefix", "split", "domain", "lang", "num_documents", "num_tokens", "num_bytes")

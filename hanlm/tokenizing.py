@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -27,14 +28,19 @@ def tokenizer_hash(path: Path) -> str:
     """
     fast, slow = path / "tokenizer.json", path / "tokenizer.model"
     if fast.is_file():
-        parts = read_object(fast)
-        lasting = {key: parts.get(key) for key in _HASHED_PARTS}
-        return sha256(
-            json.dumps(lasting, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        ).hexdigest()
+        state = fast.stat()
+        return _hash_of_parts(fast.resolve(), state.st_mtime_ns, state.st_size, state.st_ino)
     if slow.is_file():
         return sha256(slow.read_bytes()).hexdigest()
     raise InputError(f"{path} holds no tokenizer: expected tokenizer.json or tokenizer.model; check the path.")
+
+
+@lru_cache(maxsize=8)
+def _hash_of_parts(path: Path, *_state: int) -> str:
+    """Return the hash of a ``tokenizer.json``; asked for several times in a command, and each takes 0.1 s."""
+    parts = read_object(path)
+    lasting = {key: parts.get(key) for key in _HASHED_PARTS}
+    return sha256(json.dumps(lasting, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def require_same_tokenizer(a: str, a_hash: str | None, b: str, b_hash: str | None, remedy: str) -> None:

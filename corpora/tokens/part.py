@@ -21,7 +21,7 @@ from hanlm.tokens import TokenSet
 SUMMARY = "part.json"
 _CHARS_PER_BATCH = 1_000_000
 _DOCUMENTS_PER_BATCH = 2_048
-_CHECKED_PER_BATCH = 2
+_CHECKED_PER_BATCH = 1
 _CHECKED_PER_SET = 2
 
 type _Record = dict[str, Any]
@@ -135,7 +135,7 @@ def _write_batch(batch: Sequence[_Record], split: str, encoder: Encoder, writer:
 
 
 def _require_agreement(texts: Sequence[str], encoder: Encoder) -> None:
-    """Compare a few texts of every batch with transformers: a silent difference would poison the training."""
+    """Compare a text of every batch with transformers: a silent difference would poison the training."""
     if not encoder.agrees_on(texts):
         raise InputError(
             f"{encoder.engine} and transformers disagree on the text {texts[0][:40]!r}…; pass --engine fast, "

@@ -1,7 +1,6 @@
 """All parts made, then joined: the files and the manifest's keys of a tokens artifact."""
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from hashlib import sha256
@@ -12,7 +11,7 @@ from corpora.tokens import slices
 from corpora.tokens.encoding import Encoder
 from corpora.tokens.join import join_parts
 from corpora.tokens.part import Job, finished_part
-from corpora.tokens.pool import make_parts
+from corpora.tokens.pool import make_parts, worthwhile_workers
 from hanlm.artifact import Artifact
 from hanlm.files import replace_text
 from hanlm.log import progress, say
@@ -69,9 +68,7 @@ def make_all(job: Job, num_bytes: int, workers: int | None) -> None:
         say(f"{len(found)} of {len(job.slices)} parts were finished before")
     missing = [task for task in range(len(job.slices)) if task not in found]
     done = sum(part.num_bytes for part in found.values()) / 1e6
-    # Starting workers takes as long as encoding 50 MB: a small rest is done here. The bytes do not depend on it.
-    worth_it = max(1, int(num_bytes - 1e6 * done) // slices.SLICE_BYTES)
-    workers = min(workers or len(os.sched_getaffinity(0)), worth_it)
+    workers = worthwhile_workers(int(num_bytes - 1e6 * done), workers)
     num_tokens = 0
     with stop_on_signal() as stop, progress(num_bytes / 1e6, "corpus tokenize: MB", done=done) as bar:
         for part in make_parts(job, missing, workers=workers, stop=stop):

@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from corpora.build import BuildConfig, build
 from corpora.tokenize import TokenizeConfig, tokenize
 from corpora.tokens.join import join_parts
 from corpora.tokens.part import Part, finished_part
-from corpora.tokens.slices import _lines, read_slice, slices_of
+from corpora.tokens.slices import Slice, _lines, read_slice, slices_of
 from hanlm.artifact import open_artifact
 from hanlm.errors import HanLMError, InputError, Interrupted
 from hanlm.megatron import megatron_import
@@ -80,12 +81,21 @@ def content(folder: Path) -> dict[str, bytes]:
     lines=st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"")), max_size=20),
     cuts=st.sets(st.integers(1, 120), max_size=6),
     ends=st.booleans(),
+    order=st.randoms(use_true_random=False),
 )
-def test_slices_hold_every_line_once_and_in_order(lines: list[bytes], cuts: set[int], ends: bool):
-    raw = b"\n".join(lines) + (b"\n" if ends else b"")
-    edges = [0, *sorted(cuts), None]
-    pieces = [line for i in range(len(edges) - 1) for line in _lines(BytesIO(raw), edges[i] or 0, edges[i + 1])]
-    assert [p.rstrip(b"\n") for p in pieces] == [line for line in lines if line.strip()]
+def test_slices_hold_every_line_once_in_whatever_order_a_process_reads_them(
+    lines: list[bytes], cuts: set[int], ends: bool, order: random.Random
+):
+    with TemporaryDirectory() as folder:
+        shard = Path(folder) / "train-00000.jsonl"
+        shard.write_bytes(b"\n".join(lines) + (b"\n" if ends else b""))
+        edges = [0, *sorted(cuts), None]
+        slices = [Slice(shard=shard, split="train", begin=a or 0, end=b) for a, b in pairwise(edges)]
+        wanted = [*range(len(slices)), *order.choices(range(len(slices)), k=8)]
+        order.shuffle(wanted)
+        pieces = {number: list(_lines(slices[number])) for number in wanted}
+    found = [line.rstrip(b"\n") for number in range(len(slices)) for line in pieces[number]]
+    assert found == [line for line in lines if line.strip()]
 
 
 def test_the_slices_of_a_corpus_are_its_documents(corpus: Path):
