@@ -15,8 +15,9 @@ export UV_SYSTEM_CERTS ?= 1
 demo: $(READY)
 	$(BIN)/hanlm run demo --out runs/demo
 
+# Files of tests side by side; the slow ones use several processes themselves.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow and not gpu"

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ def build(config: BuildConfig) -> Path:
 
     plan(config)
     sources = config.all_sources()
-    inputs = _inputs(config, sources)
+    slices = list_slices(sources, config.task_bytes)
+    inputs = _inputs(config, sources, {each.source: each.version for each in slices})
     engine = EngineConfig(
         executor=config.executor, workers=config.workers or len(os.sched_getaffinity(0)), slurm=config.slurm
     )
@@ -65,7 +66,6 @@ def build(config: BuildConfig) -> Path:
 
         require_answer()
     with publish(config.out, kind="corpus", config=config, inputs=inputs, overwrite=config.overwrite) as draft:
-        slices = list_slices(sources, config.task_bytes)
         folder = draft.work / "build"
         known = known_runs(config.index, config.dedup_config, run_name(config.out)) if config.index else []
         if engine.executor != "slurm":
@@ -108,13 +108,13 @@ def _refuse_out_within_input(config: BuildConfig) -> None:
             )
 
 
-def _inputs(config: BuildConfig, sources: Sequence[Source]) -> dict[str, Path | Input]:
-    """Return what the manifest tells of the inputs; a data set of the hub is named and not hashed."""
+def _inputs(config: BuildConfig, sources: Sequence[Source], versions: Mapping[int, str]) -> dict[str, Path | Input]:
+    """Return what the manifest tells of the inputs; a data set of the hub has its version for a hash."""
     inputs: dict[str, Path | Input] = {}
     for number, source in enumerate(sources):
         is_file = source.has_path and source.hub_name is None
         place = str(source.path) if source.has_path else f"set:{source.set}"
-        inputs[f"input-{number}"] = source.path if is_file else Input(path=place, hash="")
+        inputs[f"input-{number}"] = source.path if is_file else Input(path=place, hash=versions.get(number, ""))
     for name, paths in config.side_inputs().items():
         inputs |= {f"{name}-{number}": path for number, path in enumerate(paths)}
     return inputs | ({"tokenizer-0": config.tokenizer} if config.tokenizer else {})

@@ -53,5 +53,6 @@ def _states(slices: Sequence[Slice]) -> list[list[Any]]:
     states: list[list[Any]] = []
     for each in slices:
         state = each.path.stat() if each.path.exists() else None
-        states.append([str(each.path), each.start, each.stop, *((state.st_size, state.st_mtime_ns) if state else ())])
+        known = (state.st_size, state.st_mtime_ns) if state else (each.version,)
+        states.append([str(each.path), each.start, each.stop, *known])
     return states

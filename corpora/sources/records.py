@@ -72,8 +72,8 @@ def _document(record: Mapping[str, Any], number: int, file: RawFile, source: Sou
         return reason, column
     labels: dict[str, str] = {}
     for name in _LABELS:
-        column: str = getattr(source.fields, name)
-        value = _value(record, column or name)
+        column: str | None = getattr(source.fields, name)
+        value = _MISSING if column is None else _value(record, column or name)
         if value is _MISSING and column:
             return "missing_field", column
         labels[name] = "" if value is _MISSING or value is None else str(value)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final, override
 import orjson
 
 from corpora.sources.formats import format_of
-from corpora.sources.hub import list_shards, read_shard
+from corpora.sources.hub import find_hub_set, read_shard
 from corpora.sources.known_sets import with_known_set
 from corpora.sources.listing import list_source_files
 from corpora.sources.raw_file import RawFile, named
@@ -57,6 +57,8 @@ class Slice:
     """About how much work it is."""
     encoding: str = ""
     """Codec of a text that was cut; the file's beginning, which tells, is not in every slice."""
+    version: str = ""
+    """Of a data set of the hub, so that all tasks read the same, and a later try knows whether it is the same."""
 
 
 def list_slices(sources: Sequence[Source], slice_bytes: int) -> list[Slice]:
@@ -71,6 +73,7 @@ def list_slices(sources: Sequence[Source], slice_bytes: int) -> list[Slice]:
     for index, given in enumerate(sources):
         source = with_known_set(given)
         if source.hub_name is not None:
+            found = find_hub_set(source.hub_name)
             slices += (
                 Slice(
                     source=index,
@@ -79,8 +82,9 @@ def list_slices(sources: Sequence[Source], slice_bytes: int) -> list[Slice]:
                     start=shard,
                     stop=shard + 1,
                     num_bytes=slice_bytes,  # unknown: each shard is a task of its own
+                    version=found.version,
                 )
-                for shard in range(list_shards(source.hub_name))
+                for shard in range(found.num_shards)
             )
             continue
         for path, name in list_source_files(source):
@@ -130,7 +134,7 @@ def _fits_in_a_line(text: str) -> bool:
 
 def _documents(slice: Slice, source: Source, quarantine: Quarantine) -> Iterator[Document]:
     if source.hub_name is not None:
-        yield from read_shard(source.hub_name, slice.start, source, quarantine)
+        yield from read_shard(source.hub_name, slice.version, slice.start, source, quarantine)
         return
     kind = format_of(slice.name, source.format)
     if kind is None:

@@ -36,22 +36,22 @@ class Fields:
     """Which columns of a record hold what; `a.b` reaches into nested records, and through lists of them.
 
     A column that is named here has to be there; without a name, the column of the label's own name is taken where
-    there is one.
+    there is one, and with `null` none is.
     """
 
     text: tuple[str, ...] = ("text",)
     """The text; of several columns, joined by a blank line."""
-    id: str = ""
+    id: str | None = ""
     """Name of a document; by default its file and line."""
-    domain: str = ""
+    domain: str | None = ""
     """Domain."""
-    lang: str = ""
+    lang: str | None = ""
     """Language."""
-    source: str = ""
+    source: str | None = ""
     """Where it comes from; by default its file."""
-    license: str = ""
+    license: str | None = ""
     """Licence."""
-    group: str = ""
+    group: str | None = ""
     """Documents of one group go to one side of a split."""
 
     def __post_init__(self) -> None:
@@ -64,7 +64,8 @@ class Source:
     """One part of a mix."""
 
     path: Path = _NO_PATH
-    """A file, a folder, an artifact of text, or `hf:NAME[:CONFIG][:SPLIT]` for a data set of the hub."""
+    """A file, a folder, an artifact of text, or `hf:NAME[@REVISION][:CONFIG][:SPLIT]` for a data set of the
+    hub, which is read at the commit that it has when the build begins."""
     domain: str | None = None
     """Domain of its documents that name none; else the run's."""
     lang: str | None = None

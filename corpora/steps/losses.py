@@ -1,5 +1,7 @@
 """What a step takes away: documents by reason and domain, and bytes, so that the report can follow both to the end."""
 
+from collections.abc import Mapping
+
 from datatrove.data import Document as Piece
 
 from corpora.steps.labels import label
@@ -14,8 +16,8 @@ BYTES_LOST = "bytes_lost"
 class Losses(Tally):
     """A tally of a step that takes something away."""
 
-    def __init__(self) -> None:
-        super().__init__({BYTES_LOST: 0})
+    def __init__(self, counts: Mapping[str, int] | None = None) -> None:
+        super().__init__(counts or {BYTES_LOST: 0})  # counts are given where one is unpickled
 
     def drop(self, piece: Piece, reason: str) -> None:
         """Count a document that is dropped; ``reason`` is one snake_case word."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, override
+from typing import Any, Final, override
 
 from datatrove.data import Document as Piece
 from datatrove.pipeline.base import PipelineStep
@@ -15,9 +15,13 @@ from corpora.sources.source import Source
 from corpora.steps.labels import label
 from corpora.steps.losses import num_bytes
 from corpora.steps.tally import Tally
+from hanlm.errors import InputError
 from hanlm.files import replace_text
 from hanlm.quarantine import Quarantine
 from hanlm.records import Document
+
+MOST_LABELS: Final = 1_000
+"""Distinct domains, languages or licences in a task."""
 
 
 class ReadSlices(PipelineStep):
@@ -44,10 +48,11 @@ class ReadSlices(PipelineStep):
         path = self.folder / "quarantine" / f"{rank:05}.jsonl"
         path.unlink(missing_ok=True)  # of a try that was killed
         ticks = Ticks(self.folder / "ticks", rank)
-        counts = Tally()
+        counts, labels = Tally(), FewLabels()
         with Quarantine(path) as quarantine:
             for document in self._documents(rank, quarantine):
                 refuse_if_stopped()
+                labels.add(document)
                 size = num_bytes(document.text)
                 counts[label("documents", document.domain)] += 1
                 counts[label("bytes", document.domain)] += size
@@ -66,6 +71,28 @@ class ReadSlices(PipelineStep):
             if document is None:
                 return
             yield document
+
+
+class FewLabels:
+    """What the documents of a task are labelled with; counted by it are the report, and the files of tokens."""
+
+    def __init__(self) -> None:
+        self._seen = {name: set[str]() for name in ("domain", "lang", "license")}
+
+    def add(self, document: Document) -> None:
+        """Take a document's labels.
+
+        Raises:
+            InputError: If one has so many values that it is no label: a title, a URL, a number.
+        """
+        for name, seen in self._seen.items():
+            seen.add(value := getattr(document, name))
+            if len(seen) > MOST_LABELS:
+                raise InputError(
+                    f"expected {name} to be a label that many documents share, got more than {MOST_LABELS:,} of them, "
+                    f"such as {value[:80]!r} of the document {document.id}; name another column for it in "
+                    f"the source's `fields`, or `{name}: null` there for none."
+                )
 
 
 def as_piece(document: Document) -> Piece:

@@ -14,6 +14,8 @@ import pytest
 
 from corpora.build import BuildConfig, build
 from corpora.engine.run import run_stage
+from corpora.sources.source import Fields, Source
+from corpora.steps.reading import MOST_LABELS
 from hanlm.artifact import open_artifact
 from hanlm.errors import ArtifactError, InputError, Interrupted
 from hanlm.publish import work_folder
@@ -40,6 +42,15 @@ def call_at_document(monkeypatch: pytest.MonkeyPatch, number: int, action: Any) 
         return normalise(text)
 
     monkeypatch.setattr("hanlm.text.normalise", counting)
+
+
+def test_a_column_of_urls_is_no_domain(tmp_path: Path):
+    rows = ({"text": f"第{i}页写的是今天的天气。", "domain": f"https://a.cn/{i}"} for i in range(MOST_LABELS + 1))
+    (tmp_path / "pages.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(InputError, match=r"expected domain to be a label .* 'https://a.cn/1000' .*`domain: null`"):
+        build(config_for(tmp_path / "pages.jsonl", tmp_path / "corpus"))
+    source = Source(path=tmp_path / "pages.jsonl", fields=Fields(domain=None))
+    build(BuildConfig(sources=(source,), out=tmp_path / "corpus"))
 
 
 @pytest.mark.fault(3)

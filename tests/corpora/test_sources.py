@@ -269,6 +269,13 @@ def test_saved_data_sets_are_read_from_their_folders(tmp_path: Path):
         read_all(Source(path=tmp_path / "one"))
 
 
+def test_a_label_may_be_taken_from_no_column(tmp_path: Path):
+    line = json.dumps({"text": "好", "domain": "https://a.cn/1", "lang": "zh"}).encode()
+    (tmp_path / "a.jsonl").write_bytes(line + b"\n")
+    found, *_ = read_all(Source(path=tmp_path, domain="web", fields=Fields(domain=None)))
+    assert [(d.domain, d.lang) for d in found] == [("web", "zh")]
+
+
 def test_a_data_set_is_streamed_by_name(tmp_path: Path):
     folder = tmp_path / "org" / "name"
     (folder / "data").mkdir(parents=True)

@@ -64,10 +64,11 @@ def test_two_languages_of_one_domain_get_a_file_each(tmp_path):
 
 @pytest.fixture
 def few_open_files() -> Generator[int]:
-    """Lower this process's limit of open files."""
+    """Lower this process's limit of open files to 100 more than it has."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
-    yield 200
+    limit = len(list(Path("/proc/self/fd").iterdir())) + 100
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    yield limit
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
