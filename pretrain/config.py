@@ -28,8 +28,8 @@ def _parse_mix(_hint: Any, given: Any) -> dict[str, float]:
 class Phase:
     """A stretch of training with its own trainable weights, rate and schedule."""
 
-    trainable: Literal["all", "new_rows"] = "all"
-    """Every weight, or only the embedding and output rows of new tokens."""
+    trainable: Literal["all", "new_rows", "embeddings"] = "all"
+    """Every weight; only the embedding and output rows of new tokens; or the whole embedding and output layer."""
     lr: float = 1e-3
     """Highest learning rate."""
     steps: int | None = None

@@ -13,9 +13,10 @@ from pretrain.config import Phase, PretrainConfig
 from pretrain.data import Batch
 from pretrain.families import ModelShape
 from pretrain.loss import VocabPart, linear_cross_entropy
+from pretrain.new_rows import EMBEDDING, OUTPUT, NewRows
 from pretrain.parallel import Place
 from pretrain.schedule import build_scheduler, set_rate
-from pretrain.trainable import clear_frozen_gradients, frozen_rows, set_trainable
+from pretrain.trainable import set_trainable, trained_rows
 
 _MAX_SKIPPED = 5
 
@@ -36,7 +37,7 @@ class Engine:
         self.optimizer: Any = None
         self._ddp: Any = None
         self._scheduler: Any = None
-        self._frozen: Mapping[Any, int] = {}
+        self._new_rows: NewRows | None = None
         self._num_skipped = 0
         for name, parameter in model.named_parameters():
             exact = weights[name].to(place.device, torch.float32)
@@ -50,8 +51,8 @@ class Engine:
             from megatron.core.distributed.finalize_model_grads import finalize_model_grads
         self._forget_phase()
         set_trainable(self.model, phase)
-        tensor_rank = self.place.tensor_rank
-        self._frozen = frozen_rows(self.model, phase, num_base_tokens=num_base_tokens, tensor_rank=tensor_rank)
+        if trained_rows(phase, has_new=num_base_tokens > 0) == "new":
+            self._separate_new_rows(num_base_tokens)
         settings = DistributedDataParallelConfig(grad_reduce_in_fp32=True)
         self._ddp = DistributedDataParallel(self.model.config, settings, self.model)
         self.model.config.finalize_model_grads_func = finalize_model_grads
@@ -65,14 +66,29 @@ class Engine:
             decay=decay,
         )
 
+    def _separate_new_rows(self, num_base_tokens: int) -> None:
+        """Have the new rows train by themselves; their masters are rows of the tables' masters."""
+        rows = NewRows(self.model, self.place, num_base_tokens=num_base_tokens, num_tokens=self.shape.vocab_size)
+        self.model.new_rows = self._new_rows = rows
+        for name, (table, span) in rows.tables().items():
+            self.masters[name] = self.masters[table][span.begin : span.end]
+
     def _forget_phase(self) -> None:
-        """Cut the hooks of the last phase's DDP: they would add every gradient once more."""
+        """Cut the hooks of the last phase's DDP, which would add every gradient once more, and its gradients."""
         if self._ddp is not None:
             self._ddp.param_to_bucket_group.clear()
             self._ddp.grad_accs.clear()
+        if self._new_rows is not None:
+            for name in self._new_rows.tables():
+                del self.masters[name]
+            self._new_rows.detach_from(self.model)
+            self._new_rows = None
+        for parameter in self.model.parameters():
+            parameter.main_grad = None  # megatron-core sums that of a tied table over the stages if there is one
 
     def _build_optimizer(self, phase: Phase, decay: float) -> Any:
         from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
+        from megatron.core.optimizer.optimizer import SEPARATE_GRAD_NORM_GROUPS
 
         is_bf16 = self.model.config.bf16
         settings = OptimizerConfig(
@@ -86,7 +102,10 @@ class Engine:
             bf16=is_bf16,
             params_dtype=torch.bfloat16 if is_bf16 else torch.float32,
         )
-        optimizer = get_megatron_optimizer(settings, [self._ddp])
+        optimizer: Any = get_megatron_optimizer(settings, [self._ddp])
+        for each in optimizer.chained_optimizers:
+            # Which kinds of norm there are is asked of all ranks, but not by one without parameters: a dead lock.
+            each._has_grad_norm_group_cache = dict.fromkeys(SEPARATE_GRAD_NORM_GROUPS, False)
         for name, parameter in self.model.named_parameters():
             if is_bf16 and parameter.requires_grad:
                 parameter.main_param.data = self.masters[name]
@@ -115,7 +134,8 @@ class Engine:
         self._ddp.zero_grad_buffer()
         self.optimizer.zero_grad()
         losses = self._run(batches, self._train_microbatch, forward_only=False)
-        clear_frozen_gradients(self._frozen)
+        if self._new_rows is not None:
+            self._new_rows.sum_over_stages()
         set_rate(self._scheduler, share)
         norm = self._update()
         return (float(torch.stack(losses).mean()) if losses else 0.0), norm
@@ -206,6 +226,7 @@ class Engine:
 
         group: Any = parallel_state.get_tensor_model_parallel_group() if self.place.layout.tensor > 1 else None
         weight_VD = output_layer.weight if output_weight is None else output_weight
+        new_rows = self._new_rows.of_table(OUTPUT if output_weight is None else EMBEDDING) if self._new_rows else None
         if self.place.layout.sequence_parallel:
             hidden_states = tensor_parallel.gather_from_sequence_parallel_region(hidden_states)
         elif group is not None:
@@ -213,4 +234,5 @@ class Engine:
         rows, rank = weight_VD.shape[0], self.place.tensor_rank
         vocab = VocabPart(num_rows=rows, num_total=self.shape.vocab_size, rank=rank, group=group)
         hidden_ND = hidden_states.reshape(-1, hidden_states.shape[-1])
-        return linear_cross_entropy(hidden_ND, weight_VD, labels.T.reshape(-1), scale=scale, vocab=vocab)
+        labels_N = labels.T.reshape(-1)
+        return linear_cross_entropy(hidden_ND, weight_VD, labels_N, scale=scale, vocab=vocab, rows=new_rows)

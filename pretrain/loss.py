@@ -3,10 +3,10 @@
 With a large vocabulary these two are more than half of a training step. Logits exist in fp32 for a few rows at
 a time only; for the rest of a block they are kept in the training precision and overwritten by their own
 gradient, so that one buffer serves the forward and the backward pass. Shapes: N tokens, V vocabulary rows of
-this rank, D hidden size.
+this rank, R of them that train by themselves, D hidden size.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import distributed as dist
@@ -17,41 +17,53 @@ _CACHE_ROWS = 128
 """Rows turned to fp32 at once on a CPU: the fastest of 16 to 512 on 2 cores with a 14,000-row vocabulary."""
 
 
+class RowSpan(NamedTuple):
+    """Rows of this rank's part of a vocabulary table."""
+
+    begin: int
+    end: int
+    first: int = 0
+    """The token of the part's first row."""
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
         hidden_ND: torch.Tensor,
         weight_VD: torch.Tensor,
+        rows_RD: torch.Tensor | None,
         labels_N: torch.Tensor,
         scale: float,
         vocab: "VocabPart",
+        span: RowSpan | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+        needs_hidden, needs_weight, needs_rows = ctx.needs_input_grad[:3]
         nll_N = torch.empty(labels_N.shape, dtype=torch.float32, device=hidden_ND.device)
         grad_hidden_ND = torch.empty_like(hidden_ND) if needs_hidden else None
         grad_weight_VD = torch.zeros_like(weight_VD) if needs_weight else None
+        grad_rows_RD = torch.zeros_like(rows_RD) if rows_RD is not None and needs_rows else None
+        wants_gradient = needs_hidden or needs_weight or needs_rows
         valid_VD = weight_VD[: vocab.num_valid]
         rows = max(1, _BLOCK_ELEMENTS // max(1, vocab.num_valid))
         for start in range(0, len(labels_N), rows):
             block = slice(start, start + rows)
             logits_NV = hidden_ND[block] @ valid_VD.T
-            nll_N[block] = _loss_and_gradient_(
-                logits_NV, labels_N[block], scale, vocab, wants_gradient=needs_hidden or needs_weight
-            )
+            nll_N[block] = _loss_and_gradient_(logits_NV, labels_N[block], scale, vocab, wants_gradient=wants_gradient)
             if grad_hidden_ND is not None:
                 torch.mm(logits_NV, valid_VD, out=grad_hidden_ND[block])
             if grad_weight_VD is not None:
                 grad_weight_VD[: vocab.num_valid].addmm_(logits_NV.T, hidden_ND[block])
-        ctx.save_for_backward(grad_hidden_ND, grad_weight_VD)
+            if grad_rows_RD is not None and span is not None:
+                grad_rows_RD.addmm_(logits_NV[:, span.begin : span.end].T, hidden_ND[block])
+        ctx.save_for_backward(grad_hidden_ND, grad_weight_VD, grad_rows_RD)
         ctx.mark_non_differentiable(nll_N)
         return nll_N.sum() * scale, nll_N
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        grad_hidden_ND, grad_weight_VD = ctx.saved_tensors
-        results = (None if g is None else g.mul_(grads[0]) for g in (grad_hidden_ND, grad_weight_VD))
-        return (*results, None, None, None)
+        results = (None if g is None else g.mul_(grads[0]) for g in ctx.saved_tensors)
+        return (*results, None, None, None, None)
 
 
 class VocabPart:
@@ -77,7 +89,13 @@ class VocabPart:
 
 
 def linear_cross_entropy(
-    hidden_ND: torch.Tensor, weight_VD: torch.Tensor, labels_N: torch.Tensor, *, scale: float, vocab: VocabPart
+    hidden_ND: torch.Tensor,
+    weight_VD: torch.Tensor,
+    labels_N: torch.Tensor,
+    *,
+    scale: float,
+    vocab: VocabPart,
+    rows: tuple[torch.Tensor, RowSpan] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the scaled sum of the negative log-likelihoods, and each of them.
 
@@ -88,11 +106,14 @@ def linear_cross_entropy(
         labels_N: Next-token ids.
         scale: Factor of the sum, such as 1 / N for the mean.
         vocab: Which rows these are.
+        rows: Some of them as a tensor of their own, on the same memory, which takes their gradient where the whole
+            weight wants none.
 
     Returns:
         A scalar to differentiate, in fp32, and the negative log-likelihoods of shape [N], in nats, fp32.
     """
-    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, labels_N, scale, vocab)  # pyright: ignore[reportReturnType]
+    rows_RD, span = (None, None) if rows is None else rows
+    return _LinearCrossEntropy.apply(hidden_ND, weight_VD, rows_RD, labels_N, scale, vocab, span)  # pyright: ignore[reportReturnType]
 
 
 def _loss_and_gradient_(

@@ -119,6 +119,29 @@ def read_weights():
     return lambda folder: load_file(folder / "model.safetensors")
 
 
+@pytest.fixture
+def run_all(tmp_path: Path):
+    """Return a function that trains configurations one after another in the processes of one torchrun."""
+
+    def run(configs: list[object], *, processes: int) -> None:
+        (tmp_path / "configs.pickle").write_bytes(pickle.dumps(configs))
+        command = [sys.executable, "-W", "ignore", "-m", "hanlm.torchrun", "--standalone"]
+        command += [f"--nproc-per-node={processes}", str(Path(__file__).with_name("run_all.py"))]
+        root = Path(__file__).parents[2]
+        done = subprocess.run(
+            [*command, str(tmp_path / "configs.pickle")],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def _kill_server():
     root = Path(__file__).parents[2]
