@@ -53,8 +53,9 @@ def measure(step: Callable[[int], None], count: int) -> tuple[float, float]:
 
 def hanlm(model: Path, batches: list[torch.Tensor], dtype: torch.dtype) -> tuple[float, float]:
     """Step the engine of `hanlm pretrain` in one process."""
+    from pretrain.base_weights import HuggingFaceWeights
     from pretrain.config import Phase, PretrainConfig
-    from pretrain.convert import HuggingFaceWeights, local_weights
+    from pretrain.convert import local_weights
     from pretrain.data import Batch
     from pretrain.engine import Engine
     from pretrain.families import read_shape

@@ -38,16 +38,20 @@ class RMSNorm(nn.Module):
     """Root mean square normalisation that works under sequence parallelism.
 
     megatron-core's wrapper around torch's norm refuses sequence parallelism; all it takes is to mark the weight,
-    so that its gradient is summed over the tensor-parallel group.
+    so that its gradient is summed over the tensor-parallel group. Where the configuration says
+    ``layernorm_zero_centered_gamma`` the weight is held as its distance from 1, and applied in fp32 (Gemma).
     """
 
     def __init__(self, config: Any, hidden_size: int, eps: float = 1e-6, **_options: Any) -> None:
         super().__init__()
         self.eps = eps
+        self.zero_centred: bool = config.layernorm_zero_centered_gamma
         self.weight = nn.Parameter(torch.ones(hidden_size, dtype=config.params_dtype))
         mark: Any = self.weight
         mark.sequence_parallel = config.sequence_parallel
 
     def forward(self, x_SBD: torch.Tensor) -> torch.Tensor:
         """Return the normalised input, same shape and dtype."""
+        if self.zero_centred:
+            return rms_norm(x_SBD.float(), (x_SBD.shape[-1],), 1.0 + self.weight.float(), self.eps).type_as(x_SBD)
         return rms_norm(x_SBD, (x_SBD.shape[-1],), self.weight, self.eps)

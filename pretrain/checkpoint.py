@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hanlm.artifact import SCHEMA_VERSION, open_artifact
 from hanlm.errors import ArtifactError
 from hanlm.files import replace_text
@@ -156,19 +154,6 @@ def load(checkpoint: Path, tensors: dict[str, Any]) -> dict[str, Any]:
         from megatron.core import dist_checkpointing
     with _without_notices():
         return dist_checkpointing.load(tensors, str(checkpoint))  # pyright: ignore[reportReturnType]
-
-
-def read_tensor(checkpoint: Path, key: str) -> torch.Tensor:
-    """Return one whole tensor of a checkpoint, without any process group."""
-    from torch.distributed.checkpoint import FileSystemReader
-    from torch.distributed.checkpoint import load as load_plain
-
-    reader = FileSystemReader(checkpoint)
-    entry: Any = reader.read_metadata().state_dict_metadata[key]
-    tensor = torch.empty(entry.size, dtype=entry.properties.dtype)
-    with _without_notices():
-        load_plain({key: tensor}, storage_reader=reader, no_dist=True)
-    return tensor
 
 
 @contextmanager

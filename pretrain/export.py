@@ -1,6 +1,5 @@
 """Publishing: a checkpoint becomes a plain Hugging Face folder, on one process, without loading transformers."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +9,11 @@ from hanlm.artifact import read_manifest
 from hanlm.model_folder import copy_tokenizer, write_model_card
 from hanlm.publish import publish
 from hanlm.tokenizing import tokenizer_hash
-from pretrain.checkpoint import read_tensor
+from pretrain.checkpoint_tensors import CheckpointTensors
 from pretrain.config import PretrainConfig
-from pretrain.convert import HuggingFaceWeights, hugging_face_weights
+from pretrain.export_weights import write_weights
 from pretrain.families import ModelShape
 
-_MAX_SHARD_BYTES = 5 * 2**30
 _CONFIGS = ("config.json", "generation_config.json")
 
 
@@ -53,7 +51,7 @@ def export(
         overwrite=overwrite,
         keep_work=keep_work,
     ) as draft:
-        _write_weights(checkpoint, draft.folder, config.model, shape)
+        write_weights(CheckpointTensors(checkpoint), draft.folder, config.model, shape)
         for name in _CONFIGS:
             if (config.model / name).is_file():
                 shutil.copyfile(config.model / name, draft.folder / name)
@@ -62,33 +60,6 @@ def export(
             shutil.copyfile(metrics, draft.folder / "metrics.jsonl")
         write_model_card(draft.folder, title=out.name, base=config.model, body=_card(config, record))
         draft.record(**record)
-
-
-def _write_weights(checkpoint: Path, folder: Path, base: Path, shape: ModelShape) -> None:
-    """Write the base's tensors by its own names and in its own precision, in shards of at most 5 GiB."""
-    from safetensors.torch import save_file
-
-    source = HuggingFaceWeights(base)
-    trained = hugging_face_weights(lambda key: read_tensor(checkpoint, key), shape, source.names)
-    tensors = {name: tensor.to(source(name).dtype).contiguous() for name, tensor in trained.items()}
-    shards: list[list[str]] = [[]]
-    size = 0
-    for name, tensor in tensors.items():
-        if size and size + tensor.nbytes > _MAX_SHARD_BYTES:
-            shards.append([])
-            size = 0
-        shards[-1].append(name)
-        size += tensor.nbytes
-    if len(shards) == 1:
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        return
-    home: dict[str, str] = {}
-    for i, names in enumerate(shards, start=1):
-        file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
-        save_file({n: tensors[n] for n in names}, folder / file, metadata={"format": "pt"})
-        home |= dict.fromkeys(names, file)
-    index = {"metadata": {"total_size": sum(t.nbytes for t in tensors.values())}, "weight_map": home}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
 
 def _card(config: PretrainConfig, record: Mapping[str, Any]) -> str:

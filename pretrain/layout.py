@@ -81,3 +81,8 @@ def check_layout(shape: ModelShape, layout: Layout, *, seq_length: int) -> None:
         raise ConfigError(f"--sequence-parallel needs a --seq-length divisible by {layout.tensor}, got {seq_length}.")
     if seq_length > shape.max_positions:
         raise ConfigError(f"--seq-length {seq_length} is beyond the model's {shape.max_positions} positions.")
+    if shape.window is not None and seq_length > shape.window:
+        raise ConfigError(
+            f"--seq-length {seq_length} is beyond the {shape.window} tokens of the model's sliding window, which "
+            f"pretraining on Megatron-Core does not cut off: choose at most {shape.window}."
+        )

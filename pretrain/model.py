@@ -1,13 +1,21 @@
 """Building the Megatron model: the only place that knows ``GPTModel``."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from hanlm.megatron import megatron_import
 from pretrain.attention import RMSNorm, TorchAttention
-from pretrain.families import ModelShape
+from pretrain.families import ModelShape, RopeScaling
 from pretrain.parallel import Place
+
+_ACTIVATIONS: Mapping[str, Callable[..., torch.Tensor]] = {
+    "silu": functional.silu,
+    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+}
 
 
 def padded_vocab_size(shape: ModelShape, tensor: int) -> int:
@@ -23,9 +31,7 @@ def build_model(shape: ModelShape, place: Place, *, dtype: torch.dtype, seq_leng
         from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
     config = _transformer_config(shape, place, dtype)
     layer: Any = get_gpt_layer_local_spec(normalization="RMSNorm")
-    layer.submodules.input_layernorm = RMSNorm
-    layer.submodules.pre_mlp_layernorm = RMSNorm
-    layer.submodules.self_attention.submodules.core_attention = TorchAttention
+    _choose_modules(layer.submodules, shape)
     stage_layers = shape.num_layers // place.layout.pipeline
     model = GPTModel(
         config=config,
@@ -38,7 +44,50 @@ def build_model(shape: ModelShape, place: Place, *, dtype: torch.dtype, seq_leng
         position_embedding_type="rope",
         rotary_base=shape.rope_theta,  # pyright: ignore[reportArgumentType]
     )
+    if shape.rope_scaling is not None:
+        _scale_frequencies(model.rotary_pos_emb, shape.rope_scaling)
+    if shape.scales_embeddings and place.is_first_stage:
+        # Rounded to the training precision first, as transformers does.
+        factor = float(torch.tensor(shape.hidden_size**0.5, dtype=dtype))
+        embedding: Any = model.embedding
+        embedding.register_forward_hook(lambda _module, _inputs, embedded: embedded * factor)
     return model.to(place.device)
+
+
+def _choose_modules(layer: Any, shape: ModelShape) -> None:
+    """Put HanLM's norms and attention into a layer, and biases where the model has them."""
+    attention, mlp = layer.self_attention.submodules, layer.mlp.keywords["submodules"]
+    layer.input_layernorm = layer.pre_mlp_layernorm = RMSNorm
+    attention.core_attention = TorchAttention
+    if shape.qk_norm:
+        attention.q_layernorm = attention.k_layernorm = RMSNorm
+    if shape.output_bias:
+        attention.linear_proj = _with_bias(attention.linear_proj)
+    if shape.mlp_bias:
+        mlp.linear_fc1, mlp.linear_fc2 = _with_bias(mlp.linear_fc1), _with_bias(mlp.linear_fc2)
+
+
+def _with_bias(linear: Callable[..., Any]) -> Callable[..., Any]:
+    """Megatron's configuration has one switch for the biases of all layers; models have them in some."""
+
+    def build(*sizes: int, **options: Any) -> Any:
+        return linear(*sizes, **(options | {"bias": True}))
+
+    return build
+
+
+def _scale_frequencies(rope: Any, scaling: RopeScaling) -> None:
+    """Scale the rotary frequencies; llama3 by megatron-core's formula, to which ``GPTModel`` passes the factor only."""
+    if scaling.kind == "linear":
+        rope.inv_freq = rope.inv_freq / scaling.factor
+        return
+    rope.inv_freq = rope._apply_scaling(
+        rope.inv_freq,
+        factor=scaling.factor,
+        low_freq_factor=scaling.low_freq_factor,
+        high_freq_factor=scaling.high_freq_factor,
+        original_max_position_embeddings=scaling.original_positions,
+    )
 
 
 def _transformer_config(shape: ModelShape, place: Place, dtype: torch.dtype) -> Any:
@@ -55,8 +104,11 @@ def _transformer_config(shape: ModelShape, place: Place, dtype: torch.dtype) -> 
         layernorm_epsilon=shape.norm_eps,
         normalization="RMSNorm",
         gated_linear_unit=True,
-        activation_func=torch.nn.functional.silu,
+        activation_func=_ACTIVATIONS[shape.activation],
         add_bias_linear=False,
+        add_qkv_bias=shape.qkv_bias,
+        qk_layernorm=shape.qk_norm,
+        layernorm_zero_centered_gamma=shape.zero_centred_norms,
         hidden_dropout=0.0,
         attention_dropout=0.0,
         bf16=dtype == torch.bfloat16,

@@ -15,9 +15,10 @@ from hanlm.log import Metrics, say
 from hanlm.model_folder import num_base_tokens
 from hanlm.publish import hold, work_folder
 from hanlm.tokens import Tokens, TokenSet
+from pretrain.base_weights import HuggingFaceWeights
 from pretrain.checkpoint import Checkpoint, Checkpoints
 from pretrain.config import PretrainConfig
-from pretrain.convert import HuggingFaceWeights, local_weights
+from pretrain.convert import local_weights
 from pretrain.data import TrainingData
 from pretrain.engine import Engine
 from pretrain.evaluate import Validation

@@ -111,13 +111,13 @@ def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, l
 
 
 def _check_model(config: PretrainConfig) -> ModelShape:
-    from pretrain.convert import HuggingFaceWeights
+    from pretrain.base_weights import HuggingFaceWeights
 
+    shape = read_shape(config.model)  # first: for an unsuitable family no other sentence helps
     check_model_folder(
         config.model,
         code_remedy="pretrain runs none: in a copy of a plain LLaMA take that key out, or choose another base",
     )
-    shape = read_shape(config.model)
     check_layout(shape, config.layout, seq_length=config.seq_length)
     HuggingFaceWeights(config.model).check(shape)
     config.resolved_phases(has_new_rows=has_new_rows(config, shape))

@@ -1,0 +1,53 @@
+"""Started by torchrun on two processes: goes through all bases at every layout of two."""
+
+import sys
+from pathlib import Path
+
+import torch
+from family_parity import build_engine, require_parity, require_round_trip
+from torch import distributed as dist
+
+from pretrain import parallel
+from pretrain.cpu import without_cuda
+from pretrain.families import read_shape
+from pretrain.layout import Layout
+from pretrain.parallel import Place
+
+LAYOUTS = {
+    "TP2": Layout(tensor=2),
+    "TP2+SP": Layout(tensor=2, sequence_parallel=True),
+    "PP2": Layout(pipeline=2),
+}
+
+
+def check(root: Path, name: str, place: Place, work: Path) -> None:
+    """Check one base at one layout; those stored in bf16 are only carried there and back."""
+    folder = root / name
+    if name.endswith("-bf16"):
+        require_round_trip(build_engine(folder, read_shape(folder), place, torch.bfloat16), folder, work)
+        return
+    require_parity(folder, torch.load(root / f"{name}.pt", weights_only=False), place, work)
+
+
+def main(root: Path) -> None:
+    """Print one line for each base and layout."""
+    with without_cuda():
+        device = parallel._join(2)
+        for title, layout in LAYOUTS.items():
+            place = parallel._place(layout, device, seed=0)
+            for expected in sorted(root.glob("*/config.json")):
+                name = expected.parent.name
+                try:
+                    check(root, name, place, root / "work" / title / name)
+                except Exception as error:
+                    raise RuntimeError(f"{title} {name}") from error
+                if place.is_main:
+                    print("holds:", title, name, flush=True)
+            from megatron.core import parallel_state
+
+            parallel_state.destroy_model_parallel()
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,163 @@
+"""What a base of any family gives in transformers and on Megatron-Core, to be compared at any layout."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import distributed as dist
+
+from pretrain.base_weights import HuggingFaceWeights
+from pretrain.checkpoint import Checkpoints
+from pretrain.checkpoint_tensors import CheckpointTensors
+from pretrain.config import Phase, PretrainConfig
+from pretrain.convert import local_weights
+from pretrain.data import Batch
+from pretrain.engine import Engine
+from pretrain.export_weights import write_weights
+from pretrain.families import ModelShape, read_shape
+from pretrain.model import build_model, padded_vocab_size
+from pretrain.parallel import Place
+from pretrain.state import sharded_state
+
+STEPS, LR, BATCH, LENGTH = 6, 1e-2, 4, 32
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a base gave."""
+
+    logits_BTV: torch.Tensor  # noqa: N815
+    losses: list[float]
+
+
+def batches(vocab_size: int) -> torch.Tensor:
+    """Return the sequences of every step, [steps, batch, length + 1]: the same ones, so that the loss must fall.
+
+    Without id 0: it is Gemma's padding, to whose embedding torch gives no gradient.
+    """
+    tokens = torch.randint(1, vocab_size, (BATCH, LENGTH + 1), generator=torch.Generator().manual_seed(1))
+    tokens[0, 0] = vocab_size - 1  # the row beside the padding
+    return tokens.expand(STEPS, -1, -1)
+
+
+def rate(share: float, warmup: float = 0.03, low: float = 0.1) -> float:
+    if share <= warmup:
+        return LR * share / warmup
+    return LR * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))))
+
+
+def transformers_outcome(model: Any) -> Outcome:
+    """Return the logits of a model of transformers, and the losses of training it by hand with AdamW."""
+    tokens = batches(model.config.vocab_size)
+    with torch.no_grad():
+        logits = model(tokens[0, :, :-1]).logits.clone()
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim == 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95))
+    losses = []
+    for step in range(STEPS):
+        for group in optimizer.param_groups:
+            group["lr"] = rate((step + 1) / STEPS)
+        scores = model(tokens[step, :, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), tokens[step, :, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return Outcome(logits_BTV=logits, losses=losses)
+
+
+def build_engine(folder: Path, shape: ModelShape, place: Place, dtype: torch.dtype) -> Engine:
+    """Return the engine of a run on a base, as ``pretrain.session`` makes it."""
+    model = build_model(shape, place, dtype=dtype, seq_length=LENGTH)
+    names = [name for name, _ in model.named_parameters()]
+    rows = padded_vocab_size(shape, place.layout.tensor)
+    weights = local_weights(names, HuggingFaceWeights(folder), shape, place, vocab_rows=rows)
+    config = PretrainConfig(model=folder, tokens=(folder,), out=folder / "out", steps=STEPS, lr=LR)
+    return Engine(model, shape, place, weights, config)
+
+
+def require_round_trip(engine: Engine, folder: Path, work: Path) -> None:
+    """Save the engine's weights as a checkpoint, publish them, and require the base's own bits."""
+    place = engine.place
+    checkpoints = Checkpoints(work / "checkpoints", place, keep=2)
+    checkpoints.save(sharded_state(engine, with_optimizer=False), step=0, state={})
+    if place.is_main:
+        (work / "model").mkdir(parents=True)
+        write_weights(CheckpointTensors(checkpoints.path(0)), work / "model", folder, engine.shape)
+        before, after = (load_file(f / "model.safetensors") for f in (folder, work / "model"))
+        assert before.keys() == after.keys()
+        for name, tensor in before.items():
+            assert tensor.dtype == after[name].dtype, name
+            assert torch.equal(tensor, after[name]), name
+    place.barrier()
+
+
+def require_zero_padding(engine: Engine, work: Path) -> None:
+    """Save the weights again and require that the padding below the vocabulary is still zero."""
+    checkpoints = Checkpoints(work / "checkpoints", engine.place, keep=2)
+    checkpoints.save(sharded_state(engine, with_optimizer=False), step=1, state={})
+    rows = CheckpointTensors(checkpoints.path(1))("embedding.word_embeddings.weight")
+    assert len(rows) == padded_vocab_size(engine.shape, engine.place.layout.tensor)
+    assert not rows[engine.shape.vocab_size :].any()
+    assert rows[: engine.shape.vocab_size].any(dim=1).all()
+
+
+def logits_of(engine: Engine, tokens_BT: torch.Tensor) -> torch.Tensor:
+    """Return the logits of sequences on every process, whatever its place; the padding is left out."""
+    from megatron.core.pipeline_parallel import get_forward_backward_func
+
+    place, shape = engine.place, engine.shape
+
+    def forward(_batches: Any, model: Any) -> Any:
+        return model(tokens_BT, torch.arange(tokens_BT.shape[1])[None], None), lambda logits, **_options: logits
+
+    with torch.no_grad():
+        results = get_forward_backward_func()(
+            forward_step_func=forward,
+            data_iterator=iter([tokens_BT]),
+            model=[engine.model],
+            num_microbatches=1,
+            seq_length=tokens_BT.shape[1],
+            micro_batch_size=len(tokens_BT),
+            forward_only=True,
+            collect_non_loss_data=True,
+        )
+    rows = padded_vocab_size(shape, place.layout.tensor) // place.layout.tensor
+    mine = torch.zeros(place.layout.tensor, *tokens_BT.shape, rows)
+    if place.is_last_stage:
+        mine[place.tensor_rank] = results[0]
+    if place.world_size > 1:
+        dist.all_reduce(mine)
+    return torch.cat(list(mine), dim=-1)[..., : shape.vocab_size]
+
+
+def megatron_outcome(engine: Engine) -> Outcome:
+    """Return what the engine's model gives and how it trains, in microbatches of half a batch."""
+    tokens = batches(engine.shape.vocab_size)
+    logits = logits_of(engine, tokens[0, :, :-1])
+    engine.start_phase(Phase(lr=LR, steps=STEPS), num_base_tokens=0)
+    losses = []
+    for step in range(STEPS):
+        halves = tokens[step].split(BATCH // 2)
+        parts = [Batch(input_BT=half[:, :-1], label_BT=half[:, 1:].contiguous()) for half in halves]
+        [loss] = engine.place.agree(engine.step(parts, share=(step + 1) / STEPS)[0])
+        losses.append(loss)
+    return Outcome(logits_BTV=logits, losses=losses)
+
+
+def require_parity(folder: Path, expected: Outcome, place: Place, work: Path) -> None:
+    """Require the base's bits after a round trip, transformers' logits, and transformers' losses in training."""
+    engine = build_engine(folder, read_shape(folder), place, torch.float32)
+    require_round_trip(engine, folder, work)
+    got = megatron_outcome(engine)
+    torch.testing.assert_close(got.logits_BTV, expected.logits_BTV, atol=2e-5, rtol=0)
+    assert expected.logits_BTV.std() > 0.1
+    assert max(abs(a - b) for a, b in zip(got.losses, expected.losses, strict=True)) < 1e-4
+    assert got.losses[0] - got.losses[-1] > 0.01
+    require_zero_padding(engine, work)
