@@ -23,14 +23,16 @@ class TorchAttention(nn.Module):
         query_SBHK: torch.Tensor,
         key_SBGK: torch.Tensor,
         value_SBGK: torch.Tensor,
-        _attention_mask: torch.Tensor | None = None,
+        mask_B1SS: torch.Tensor | None = None,
         **_options: Any,
     ) -> torch.Tensor:
-        """Return the attended values, of shape [S, B, H * K]."""
+        """Return the attended values, of shape [S, B, H * K]; without a mask a token attends to all before it."""
         length, batch, heads, _ = query_SBHK.shape
         queries, keys, values = (x.permute(1, 2, 0, 3) for x in (query_SBHK, key_SBGK, value_SBGK))
         grouped = heads != key_SBGK.shape[2]
-        out_BHSK = scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=grouped)
+        out_BHSK = scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask_B1SS, is_causal=mask_B1SS is None, enable_gqa=grouped
+        )
         return out_BHSK.permute(2, 0, 1, 3).reshape(length, batch, -1)
 
 

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from hanlm.devices import Precision
 from hanlm.errors import ConfigError
 from pretrain.layout import Layout, micro_batch_size
+from pretrain.lora_config import LoraConfig
 
 
 def _parse_mix(_hint: Any, given: Any) -> dict[str, float]:
@@ -24,12 +25,18 @@ def _parse_mix(_hint: Any, given: Any) -> dict[str, float]:
         raise ConfigError(f"--mix expects LANG=WEIGHT, such as zh=0.8,en=0.2; got {pairs}.") from None
 
 
+type Rows = Literal["none", "new", "all"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phase:
     """A stretch of training with its own trainable weights, rate and schedule."""
 
-    trainable: Literal["all", "new_rows", "embeddings"] = "all"
-    """Every weight; only the embedding and output rows of new tokens; or the whole embedding and output layer."""
+    trainable: Literal["all", "new_rows", "embeddings", "lora"] = "all"
+    """Every weight; only the embedding and output rows of new tokens; the whole embedding and output layer; or low-rank
+    updates of the linear layers."""
+    rows: Rows = "new"
+    """Rows of the embedding and output layer that train beside `lora`: those of new tokens, if any, or all, or none."""
     lr: float = 1e-3
     """Highest learning rate."""
     steps: int | None = None
@@ -70,6 +77,8 @@ class PretrainConfig:
     """Highest learning rate."""
     phases: tuple[Phase, ...] = ()
     """Instead of steps or seconds: any list of phases (YAML)."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Of phases with `trainable: lora`."""
     min_lr_ratio: float = 0.1
     """The cosine ends at this share of the highest rate."""
     warmup_ratio: float = 0.03
@@ -84,6 +93,11 @@ class PretrainConfig:
     """Largest norm of the gradient."""
     seq_length: int = 512
     """Tokens a training sequence holds; documents are packed one after another."""
+    isolate_documents: bool = False
+    """Let no token attend to another document of its sequence, though they are packed."""
+    recompute: bool = False
+    """Keep only what enters each layer and compute the rest again for the backward pass: less memory, a third more
+    work."""
     global_batch_size: int = 32
     """Sequences a step."""
     micro_batch_size: int | None = None
@@ -155,6 +169,11 @@ class PretrainConfig:
     def micro_batch(self, *, data_size: int) -> int:
         """Return how many sequences each of so many data-parallel ranks takes at once."""
         return micro_batch_size(self.global_batch_size, self.micro_batch_size, data_size=data_size)
+
+    @property
+    def has_lora(self) -> bool:
+        """Whether a phase trains low-rank updates."""
+        return any(phase.trainable == "lora" for phase in self.phases)
 
     def resolved_phases(self, *, has_new_rows: bool) -> tuple[Phase, ...]:
         """Return the phases of this run; those of new rows are left out where the model has none."""

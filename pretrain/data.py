@@ -1,7 +1,7 @@
 """Training batches: Megatron's blended data sets over tokens artifacts, in an order no layout changes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Batch:
 
     input_BT: torch.Tensor  # noqa: N815
     label_BT: torch.Tensor  # noqa: N815
+    mask_B1TT: torch.Tensor | None = None  # noqa: N815
+    """Which tokens (last axis) each token attends to; None for all before it."""
 
 
 class TrainingData:
@@ -40,6 +42,7 @@ class TrainingData:
 
     Args:
         rounds: For each round its training sets with their shares, and its steps.
+        isolate_documents: Whether the documents of a sequence are kept from attending to each other.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class TrainingData:
         eos_token_id: int,
         seed: int,
         cache: Path,
+        isolate_documents: bool = False,
     ) -> None:
+        self._isolate = isolate_documents
         self._rounds = [(shares, steps) for shares, steps in rounds if steps]
         self._place, self._cache = place, cache
         self._seq_length, self._eos, self._seed = seq_length, eos_token_id, seed
@@ -68,7 +73,11 @@ class TrainingData:
         mine = self._global // self._place.data_size
         first = offset * self._global + self._place.data_rank * mine
         samples = [self._round[1][i] for i in range(first, first + mine)]
-        return [_stack(samples[i : i + self._micro], self._place) for i in range(0, mine, self._micro)]
+        batches = [_stack(samples[i : i + self._micro], self._place) for i in range(0, mine, self._micro)]
+        return [self._isolated(batch) for batch in batches] if self._isolate else batches
+
+    def _isolated(self, batch: Batch) -> Batch:
+        return replace(batch, mask_B1TT=document_mask(batch.input_BT, self._eos))
 
     def _locate(self, step: int) -> tuple[int, int]:
         """Return the number of the round that holds a step, and the steps of it that come before."""
@@ -100,6 +109,17 @@ class TrainingData:
         train: Any = builder.build()[0]
         assert train is not None
         return train
+
+
+def document_mask(input_BT: torch.Tensor, eos_token_id: int) -> torch.Tensor:
+    """Return which tokens each token may attend to, [B, 1, T, T]: those before it in its own document, and itself.
+
+    A document ends with its eos. Positions need no reset: rotary embeddings see only how far apart two tokens are.
+    """
+    ends_BT = (input_BT == eos_token_id).cumsum(dim=1)
+    document_BT = ends_BT - (input_BT == eos_token_id).long()
+    same_BTT = document_BT[:, :, None] == document_BT[:, None, :]
+    return same_BTT.tril()[:, None]
 
 
 def _stack(samples: Sequence[Mapping[str, torch.Tensor]], place: Place) -> Batch:

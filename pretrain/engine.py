@@ -13,7 +13,7 @@ from pretrain.config import Phase, PretrainConfig
 from pretrain.data import Batch
 from pretrain.families import ModelShape
 from pretrain.loss import VocabPart, linear_cross_entropy
-from pretrain.new_rows import EMBEDDING, OUTPUT, NewRows
+from pretrain.new_rows import NewRows
 from pretrain.parallel import Place
 from pretrain.schedule import build_scheduler, set_rate
 from pretrain.trainable import set_trainable, trained_rows
@@ -38,6 +38,7 @@ class Engine:
         self._ddp: Any = None
         self._scheduler: Any = None
         self._new_rows: NewRows | None = None
+        self._hooks: list[Any] = []
         self._num_skipped = 0
         for name, parameter in model.named_parameters():
             exact = weights[name].to(place.device, torch.float32)
@@ -53,10 +54,12 @@ class Engine:
         set_trainable(self.model, phase)
         if trained_rows(phase, has_new=num_base_tokens > 0) == "new":
             self._separate_new_rows(num_base_tokens)
+        elif self.config.recompute and self.place.is_first_stage:
+            self._let_gradients_pass()
         settings = DistributedDataParallelConfig(grad_reduce_in_fp32=True)
         self._ddp = DistributedDataParallel(self.model.config, settings, self.model)
         self.model.config.finalize_model_grads_func = finalize_model_grads
-        decay = self.config.weight_decay if phase.trainable == "all" else 0.0
+        decay = self.config.weight_decay if phase.trainable in ("all", "lora") else 0.0
         self.optimizer = self._build_optimizer(phase, decay)
         self._scheduler = build_scheduler(
             self.optimizer,
@@ -73,11 +76,21 @@ class Engine:
         for name, (table, span) in rows.tables().items():
             self.masters[name] = self.masters[table][span.begin : span.end]
 
+    def _let_gradients_pass(self) -> None:
+        """Have what is embedded want a gradient: of a layer that is computed again only what enters is looked at.
+
+        Where nothing before it trains (LoRA without rows), the layer would get none at all, without a word.
+        """
+        embedding = self.model.embedding.word_embeddings
+        self._hooks.append(embedding.register_forward_hook(lambda _module, _inputs, out: _wants_gradient(out)))
+
     def _forget_phase(self) -> None:
         """Cut the hooks of the last phase's DDP, which would add every gradient once more, and its gradients."""
         if self._ddp is not None:
             self._ddp.param_to_bucket_group.clear()
             self._ddp.grad_accs.clear()
+        while self._hooks:
+            self._hooks.pop().remove()
         if self._new_rows is not None:
             for name in self._new_rows.tables():
                 del self.masters[name]
@@ -210,7 +223,7 @@ class Engine:
     def _forward(self, model: Any, batch: Batch, *, scale: float) -> Any:
         positions_1T = torch.arange(batch.input_BT.shape[1], device=self.place.device)[None]
         process = partial(self._loss, scale=scale)
-        return model(batch.input_BT, positions_1T, None, labels=batch.label_BT, output_processor=process)
+        return model(batch.input_BT, positions_1T, batch.mask_B1TT, labels=batch.label_BT, output_processor=process)
 
     def _loss(
         self,
@@ -226,7 +239,7 @@ class Engine:
 
         group: Any = parallel_state.get_tensor_model_parallel_group() if self.place.layout.tensor > 1 else None
         weight_VD = output_layer.weight if output_weight is None else output_weight
-        new_rows = self._new_rows.of_table(OUTPUT if output_weight is None else EMBEDDING) if self._new_rows else None
+        new_rows = self._new_rows.of_output() if self._new_rows is not None else None
         if self.place.layout.sequence_parallel:
             hidden_states = tensor_parallel.gather_from_sequence_parallel_region(hidden_states)
         elif group is not None:
@@ -236,3 +249,7 @@ class Engine:
         hidden_ND = hidden_states.reshape(-1, hidden_states.shape[-1])
         labels_N = labels.T.reshape(-1)
         return linear_cross_entropy(hidden_ND, weight_VD, labels_N, scale=scale, vocab=vocab, rows=new_rows)
+
+
+def _wants_gradient(output: torch.Tensor) -> torch.Tensor:
+    return output.requires_grad_() if torch.is_grad_enabled() and output.is_leaf else output

@@ -1,18 +1,21 @@
 """Publishing: a checkpoint becomes a plain Hugging Face folder, on one process, without loading transformers."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hanlm.artifact import read_manifest
+from hanlm.log import say
 from hanlm.model_folder import copy_tokenizer, write_model_card
 from hanlm.publish import publish
 from hanlm.tokenizing import tokenizer_hash
+from pretrain.adapter import merge, write_adapter
 from pretrain.checkpoint_tensors import CheckpointTensors
-from pretrain.config import PretrainConfig
+from pretrain.config import Phase, PretrainConfig
 from pretrain.export_weights import write_weights
 from pretrain.families import ModelShape
+from pretrain.trainable import trained_rows
 
 _CONFIGS = ("config.json", "generation_config.json")
 
@@ -51,7 +54,9 @@ def export(
         overwrite=overwrite,
         keep_work=keep_work,
     ) as draft:
-        write_weights(CheckpointTensors(checkpoint), draft.folder, config.model, shape)
+        tensors = CheckpointTensors(checkpoint)
+        update = merge(tensors, config.lora) if config.has_lora else None
+        write_weights(tensors, draft.folder, config.model, shape, update=update)
         for name in _CONFIGS:
             if (config.model / name).is_file():
                 shutil.copyfile(config.model / name, draft.folder / name)
@@ -60,6 +65,34 @@ def export(
             shutil.copyfile(metrics, draft.folder / "metrics.jsonl")
         write_model_card(draft.folder, title=out.name, base=config.model, body=_card(config, record))
         draft.record(**record)
+
+
+def export_adapter(
+    checkpoint: Path, config: PretrainConfig, shape: ModelShape, phases: Sequence[Phase], *, num_base_tokens: int
+) -> None:
+    """Publish what LoRA learned, and the rows of the vocabulary that trained with it, as ``OUT.adapter``.
+
+    PEFT loads it onto the run's base. A run that trained the base's other weights too has none: an adapter cannot
+    hold them.
+    """
+    out = config.out.with_name(config.out.name + ".adapter")
+    if any(phase.trainable == "all" for phase in phases):
+        say("no adapter beside the model: the run trained all weights too, which an adapter cannot hold")
+        return
+    trained = {trained_rows(phase, has_new=num_base_tokens > 0) for phase in phases}
+    first = 0 if "all" in trained else num_base_tokens if "new" in trained else shape.vocab_size
+    with publish(
+        out,
+        kind="adapter",
+        config=config,
+        inputs={"model": config.model},
+        seed=config.seed,
+        tokenizer_hash=tokenizer_hash(config.model),
+        overwrite=True,
+    ) as draft:
+        rows = range(first, shape.vocab_size)
+        tensors = CheckpointTensors(checkpoint)
+        write_adapter(tensors, draft.folder, config.lora, shape, base=config.model, rows=rows)
 
 
 def _card(config: PretrainConfig, record: Mapping[str, Any]) -> str:

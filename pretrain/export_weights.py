@@ -1,7 +1,7 @@
 """Writing trained weights as a base's own tensors: by its names, in its precision, in shards, one tensor at a time."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,9 +15,18 @@ from pretrain.safetensors_writer import SafetensorsWriter, Stored
 
 MAX_SHARD_BYTES = 5 * 2**30
 
+type Update = Callable[[str, torch.Tensor], torch.Tensor]
+"""Returns a tensor of that name with what was learned beside it."""
+
 
 def write_weights(
-    read: ReadKey, folder: Path, base: Path, shape: ModelShape, *, max_shard_bytes: int = MAX_SHARD_BYTES
+    read: ReadKey,
+    folder: Path,
+    base: Path,
+    shape: ModelShape,
+    *,
+    update: Update | None = None,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
     """Write the tensors of a base with trained values, in the memory of the largest parameter.
 
@@ -26,6 +35,7 @@ def write_weights(
         folder: Gets ``model.safetensors``, or shards and their index.
         base: The base model's folder.
         shape: Its hyperparameters.
+        update: Merges what was learned beside the weights, such as LoRA.
         max_shard_bytes: Largest size of a shard; a tensor that is larger has one of its own.
     """
     source = HuggingFaceWeights(base)
@@ -40,7 +50,7 @@ def write_weights(
             writers |= dict.fromkeys(names, stack.enter_context(writer))
             home |= dict.fromkeys(names, file)
         for name, tensor in _values(read, source, shape):
-            writers[name].write(name, tensor)
+            writers[name].write(name, tensor if update is None else update(name, tensor))
     if len(shards) > 1:
         total = sum(tensor.num_bytes for tensor in planned.values())
         index = {"metadata": {"total_size": total}, "weight_map": home}

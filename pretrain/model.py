@@ -23,13 +23,15 @@ def padded_vocab_size(shape: ModelShape, tensor: int) -> int:
     return -(-shape.vocab_size // tensor) * tensor
 
 
-def build_model(shape: ModelShape, place: Place, *, dtype: torch.dtype, seq_length: int) -> Any:
+def build_model(
+    shape: ModelShape, place: Place, *, dtype: torch.dtype, seq_length: int, recompute: bool = False
+) -> Any:
     """Return this process's part of the model as a ``GPTModel`` on its device, weights not yet loaded."""
     with megatron_import():
         from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
         from megatron.core.models.gpt.gpt_model import GPTModel
         from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
-    config = _transformer_config(shape, place, dtype)
+    config = _transformer_config(shape, place, dtype, recompute=recompute)
     layer: Any = get_gpt_layer_local_spec(normalization="RMSNorm")
     _choose_modules(layer.submodules, shape)
     stage_layers = shape.num_layers // place.layout.pipeline
@@ -90,7 +92,7 @@ def _scale_frequencies(rope: Any, scaling: RopeScaling) -> None:
     )
 
 
-def _transformer_config(shape: ModelShape, place: Place, dtype: torch.dtype) -> Any:
+def _transformer_config(shape: ModelShape, place: Place, dtype: torch.dtype, *, recompute: bool) -> Any:
     from megatron.core.transformer.transformer_config import TransformerConfig
 
     on_cpu = place.device.type == "cpu"
@@ -125,4 +127,7 @@ def _transformer_config(shape: ModelShape, place: Place, dtype: torch.dtype) -> 
         masked_softmax_fusion=False,
         apply_rope_fusion=False,
         gradient_accumulation_fusion=False,
+        recompute_granularity="full" if recompute else None,
+        recompute_method="uniform" if recompute else None,
+        recompute_num_layers=1 if recompute else None,
     )

@@ -50,6 +50,10 @@ class NewRows(nn.Module):
         span = self._spans.get(name)
         return None if span is None else (getattr(self, self._own_name(name)), span)
 
+    def of_output(self) -> tuple[nn.Parameter, RowSpan] | None:
+        """Return the rows of what the output layer multiplies by: a table of its own, or the embedding beside it."""
+        return self.of_table(OUTPUT) or self.of_table(EMBEDDING)
+
     def tables(self) -> dict[str, tuple[str, RowSpan]]:
         """Return for each parameter of this module, named as in the model, its table and its place in it."""
         return {f"new_rows.{self._own_name(name)}": (name, span) for name, span in self._spans.items()}

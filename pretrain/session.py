@@ -22,9 +22,10 @@ from pretrain.convert import local_weights
 from pretrain.data import TrainingData
 from pretrain.engine import Engine
 from pretrain.evaluate import Validation
-from pretrain.export import export
+from pretrain.export import export, export_adapter
 from pretrain.families import ModelShape
 from pretrain.loop import Run
+from pretrain.lora import LoraLayers, lora_weights
 from pretrain.mixture import Blend, blend_steps, blends, steps_of_one_pass, total_steps
 from pretrain.model import build_model, padded_vocab_size
 from pretrain.parallel import Place, parallel
@@ -44,6 +45,7 @@ _FREE = frozenset(
         "pipeline_parallel",
         "sequence_parallel",
         "micro_batch_size",
+        "recompute",
     }
 )
 """What may differ between a checkpoint and the run that goes on from it."""
@@ -136,9 +138,12 @@ def _assemble(
     has_new = base_rows is not None and base_rows < shape.vocab_size
     phases = config.resolved_phases(has_new_rows=has_new)
     dtype = resolve_dtype(config.precision)
-    model = build_model(shape, place, dtype=dtype, seq_length=config.seq_length)
+    model = build_model(shape, place, dtype=dtype, seq_length=config.seq_length, recompute=config.recompute)
+    names = [name for name, _ in model.named_parameters()]
+    if config.has_lora:
+        model.lora = LoraLayers(model, shape, place, config.lora, seed=config.seed)
     weights = local_weights(
-        [name for name, _ in model.named_parameters()],
+        names,
         HuggingFaceWeights(config.model),
         shape,
         place,
@@ -154,11 +159,12 @@ def _assemble(
         eos_token_id=tokens[0].eos_token_id,
         seed=config.seed,
         cache=work_folder(config.out) / "index",
+        isolate_documents=config.isolate_documents,
     )
     run = Run(
         config=config,
         phases=phases,
-        engine=Engine(model, shape, place, weights, config),
+        engine=Engine(model, shape, place, {**weights, **lora_weights(model)}, config),
         data=data,
         validation=Validation(
             tokens, num_tokens=config.eval_tokens, seq_length=config.seq_length, batch_size=micro_batch
@@ -216,5 +222,7 @@ def _publish(config: PretrainConfig, shape: ModelShape, run: Run, checkpoint: Pa
         overwrite=config.overwrite,
         keep_work=True,
     )
+    if config.has_lora:
+        export_adapter(checkpoint, config, shape, run.phases, num_base_tokens=run.num_base_tokens)
     shutil.rmtree(work / "index", ignore_errors=True)
     (work / _PUBLISHED).touch()

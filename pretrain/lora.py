@@ -1,0 +1,195 @@
+"""LoRA on Megatron's fused and cut linear layers: one low-rank update for each Hugging Face projection.
+
+The updates lie beside the model (``model.lora``) and are added by hooks, so that the model's own weights keep their
+names. Shapes: S sequence, B batch, D inputs, R rank, O outputs of a projection.
+"""
+
+import math
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import torch
+from torch import nn
+
+from hanlm.megatron import megatron_import
+from pretrain.families import Cut, Fuse, ModelShape, Weight
+from pretrain.lora_config import LoraConfig
+from pretrain.parallel import Place
+
+NAME = "lora"
+
+
+class LoraLayers(nn.Module):
+    """The updates of all layers of this stage.
+
+    Args:
+        model: Megatron's ``GPTModel``.
+        shape: Its hyperparameters; the family's map says which projections a layer is fused from.
+        place: This process.
+        config: Rank and targets.
+        seed: Decides the beginning of the A matrices; those of B are 0, so that the model begins as it is.
+    """
+
+    def __init__(self, model: Any, shape: ModelShape, place: Place, config: LoraConfig, *, seed: int) -> None:
+        super().__init__()
+        first_layer = place.pipeline_rank * (shape.num_layers // place.layout.pipeline)
+        modules = dict(model.named_modules())
+        self.initial: dict[str, torch.Tensor] = {}
+        """Where every parameter begins, by its name in the model, in fp32."""
+        for weight in shape.weights:
+            if not any(name in config.targets for name in projections(weight)):
+                continue
+            for layer in range(len(model.decoder.layers)):
+                linear = modules[weight.megatron.format(layer).removesuffix(".weight")]
+                update = LoraLinear(weight, first_layer + layer, shape, place, config, linear.config, seed=seed)
+                name = f"{_projection(weight.sources[0])}_{layer}"
+                self.add_module(name, update)
+                self.initial |= {f"{NAME}.{name}.{own}": tensor for own, tensor in update.initial.items()}
+                linear.register_forward_hook(update.add_to)
+
+    def sharded_state_dict(self, prefix: str = "", sharded_offsets: Any = (), metadata: Any = None) -> dict[str, Any]:
+        """Describe the updates to a checkpoint, each under the name of its projection in the whole model."""
+        del sharded_offsets, metadata
+        found: dict[str, Any] = {}
+        for name, update in self.named_children():
+            assert isinstance(update, LoraLinear)
+            found |= update.sharded_state_dict(f"{prefix}{name}.")
+        return found
+
+
+class LoraLinear(nn.Module):
+    """The updates of one linear layer of this rank, cut along with it.
+
+    A column-parallel layer has its outputs cut: A is whole on every rank and B is cut. In a row-parallel one the inputs
+    are cut: A is cut and B whole. What is whole gets the same gradient on every rank; under sequence parallelism it
+    gets that of a stretch of the sequence, and is marked so that megatron-core sums it.
+    """
+
+    def __init__(
+        self,
+        weight: Weight,
+        layer: int,
+        shape: ModelShape,
+        place: Place,
+        config: LoraConfig,
+        model_config: Any,
+        *,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self._fuse, self._is_column = weight.fuse, weight.cut is not Cut.COLUMNS
+        self._scale, self._place, self._groups = config.scale, place, shape.num_kv_heads // place.layout.tensor
+        self._head_size = shape.head_size
+        self._sources = [source.format(layer).removesuffix(".weight") for source in weight.sources]
+        self._sizes = [shape.sizes[axes[0]] // (place.layout.tensor if self._is_column else 1) for axes in weight.axes]
+        self._names: list[str | None] = []
+        self.initial: dict[str, torch.Tensor] = {}
+        for number, (source, axes) in enumerate(zip(weight.sources, weight.axes, strict=True)):
+            projection = _projection(source)
+            self._names.append(projection if projection in config.targets else None)
+            if self._names[-1] is None:
+                continue
+            outputs, inputs = (shape.sizes[axis] for axis in axes)
+            whole = {
+                "a": _uniform(config.rank, inputs, seed=(seed, layer, number, inputs)),
+                "b": torch.zeros(outputs, config.rank),
+            }
+            for side, tensor in whole.items():
+                own, is_cut = f"{projection}_{side}", (side == "b") == self._is_column
+                part = tensor.chunk(place.layout.tensor, dim=int(side == "a"))[place.tensor_rank] if is_cut else tensor
+                self.initial[own] = part.contiguous()
+                data = part.to(place.device, model_config.params_dtype, copy=True)
+                self.register_parameter(own, _marked(nn.Parameter(data), is_cut, int(side == "a"), place))
+
+    def add_to(self, _linear: Any, inputs: tuple[torch.Tensor, ...], output: Any) -> Any:
+        """Return the output of the layer with the updates: the hook."""
+        whole, bias = output
+        return whole + self(inputs[0]).to(whole.dtype), bias
+
+    def forward(self, x_SBD: torch.Tensor) -> torch.Tensor:
+        """Return the sum that is added to this rank's output."""
+        names = [name for name in self._names if name is not None]
+        a_RD = torch.cat([getattr(self, f"{name}_a") for name in names])
+        low_SBR = self._between_ranks(x_SBD @ a_RD.T) * self._scale
+        parts = iter(low_SBR.chunk(len(names), dim=-1))
+        updates = [
+            low_SBR.new_zeros((*low_SBR.shape[:-1], size))
+            if name is None
+            else next(parts) @ getattr(self, f"{name}_b").T
+            for name, size in zip(self._names, self._sizes, strict=True)
+        ]
+        if self._fuse is Fuse.QKV:
+            grouped = [u.unflatten(-1, (self._groups, -1, self._head_size)) for u in updates]
+            return torch.cat(grouped, dim=-2).flatten(-3)
+        return torch.cat(updates, dim=-1)
+
+    def _between_ranks(self, low_SBR: torch.Tensor) -> torch.Tensor:
+        """Bring what A gave to the ranks that need it; backward, sum what their B asked for."""
+        if self._place.layout.tensor == 1:
+            return low_SBR
+        from megatron.core import tensor_parallel as tp
+
+        if self._place.layout.sequence_parallel:
+            if self._is_column:
+                return tp.gather_from_sequence_parallel_region(low_SBR, tensor_parallel_output_grad=True)
+            return tp.reduce_scatter_to_sequence_parallel_region(low_SBR)
+        if self._is_column:
+            return tp.copy_to_tensor_model_parallel_region(low_SBR)
+        return tp.reduce_from_tensor_model_parallel_region(low_SBR)
+
+    def sharded_state_dict(self, prefix: str = "", _offsets: Any = (), _metadata: Any = None) -> dict[str, Any]:
+        """Describe the matrices under ``lora.PROJECTION.a`` and ``.b``, by the projection's Hugging Face name."""
+        with megatron_import():
+            from megatron.core.dist_checkpointing import ShardedTensor
+        found: dict[str, Any] = {}
+        for source in self._sources:
+            for side in "ab":
+                own = f"{_projection(source)}_{side}"
+                if (parameter := getattr(self, own, None)) is None:
+                    continue
+                is_cut, tensor = (side == "b") == self._is_column, self._place.layout.tensor
+                offsets = [(int(side == "a"), self._place.tensor_rank, tensor)] if is_cut else []
+                replica = (0, 0 if is_cut else self._place.tensor_rank, self._place.data_rank)
+                key = checkpoint_key(source, side)
+                found[prefix + own] = ShardedTensor.from_rank_offsets(key, parameter, *offsets, replica_id=replica)
+        return found
+
+
+def projections(weight: Weight) -> list[str]:
+    """Return the projections that a parameter is fused from, such as ``q_proj``; none for norms and biases."""
+    is_matrix = weight.is_layered and weight.megatron.endswith(".weight") and len(weight.axes[0]) == 2
+    return [_projection(source) for source in weight.sources] if is_matrix else []
+
+
+def checkpoint_key(projection: str, side: str) -> str:
+    """Return the key of a matrix in a checkpoint: of a projection such as ``model.layers.0.self_attn.q_proj``."""
+    return f"{NAME}.{projection}.{side}"
+
+
+def lora_weights(model: Any) -> Mapping[str, torch.Tensor]:
+    """Return where a model's updates begin, by the names of its parameters."""
+    return getattr(model, NAME).initial if hasattr(model, NAME) else {}
+
+
+def _projection(source: str) -> str:
+    return source.removesuffix(".weight").rpartition(".")[2]
+
+
+def _uniform(rank: int, inputs: int, *, seed: tuple[int, ...]) -> torch.Tensor:
+    """Return A as PEFT begins it: Kaiming's uniform with a = sqrt(5), which is within 1 / sqrt(inputs)."""
+    generator = torch.Generator().manual_seed(int(sha256(repr(seed).encode()).hexdigest()[:15], 16))
+    bound = 1 / math.sqrt(inputs)
+    return torch.empty(rank, inputs).uniform_(-bound, bound, generator=generator)
+
+
+def _marked(parameter: nn.Parameter, is_cut: bool, dim: int, place: Place) -> nn.Parameter:
+    """Tell megatron-core which of its gradients to sum over ranks, and which to count once in the norm."""
+    with megatron_import():
+        from megatron.core.tensor_parallel import set_tensor_model_parallel_attributes
+    mark: Any = parameter
+    if is_cut:
+        set_tensor_model_parallel_attributes(parameter, True, dim, 1)
+    else:
+        mark.sequence_parallel = place.layout.sequence_parallel
+    return parameter
