@@ -44,7 +44,7 @@ def open_artifact(path: Path, kind: str, *, verify: bool = True) -> Artifact:
     if manifest["kind"] != kind:
         raise ArtifactError(f"expected a {kind} artifact at {path}, got a {manifest['kind']}; pass a different path.")
     if verify:
-        _verify(path, manifest["files"])
+        verify_files(path, manifest["files"])
     return Artifact(path=path, kind=kind, manifest=manifest, hash=manifest_hash(manifest))
 
 
@@ -108,7 +108,12 @@ def manifest_hash(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
 
 
-def _verify(path: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+def verify_files(path: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check files of an artifact against the entries of its manifest.
+
+    Raises:
+        ArtifactError: If one is missing or was changed; names it.
+    """
     for name, expected in files.items():
         file = path / name
         if not file.is_file():

@@ -168,14 +168,22 @@ def publish(
             shutil.rmtree(work, ignore_errors=True)
 
 
-def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Hash and fsync every file of ``folder`` and write its manifest last."""
+def seal(folder: Path, manifest: Mapping[str, Any], *, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Hash and fsync every file of ``folder`` and write its manifest last.
+
+    Args:
+        folder: A folder that nobody writes to any more.
+        manifest: What to say of it besides its files.
+        known: Entries of files that their writers have hashed and fsynced themselves.
+    """
+    known = known or {}
     files = {
-        str(p.relative_to(folder)): {"sha256": sha256_of(p), "num_bytes": p.stat().st_size}
+        str(p.relative_to(folder)): known.get(str(p.relative_to(folder)))
+        or {"sha256": sha256_of(p), "num_bytes": p.stat().st_size}
         for p in sorted(folder.rglob("*"))
         if p.is_file() and p != folder / MANIFEST
     }
-    for name in files:
+    for name in files.keys() - known.keys():
         (folder / name).chmod(0o644)  # transformers leaves weights at 0600, which nobody else could read
         fsync(folder / name)
     replace_text(folder / MANIFEST, json.dumps({**manifest, "files": files}, ensure_ascii=False, indent=1) + "\n")

@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     with TemporaryDirectory(prefix="hanlm-") as folder:
         os.environ |= as_parent() | collect_in(Path(folder))
         os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SECONDS_TO_SAVE))
+        # Else all restarts share one store, and a process may read there where another one was before it died.
+        os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
         logging.disable()  # which process got which signal, and a table of what is said here in one sentence
         code = _run(list(sys.argv[1:] if argv is None else argv), Path(folder))
     sys.exit(code)

@@ -11,6 +11,7 @@ from hanlm.devices import Precision
 from hanlm.errors import ConfigError
 from pretrain.layout import Layout, micro_batch_size
 from pretrain.lora_config import LoraConfig
+from pretrain.saving import Saving
 
 
 def _parse_mix(_hint: Any, given: Any) -> dict[str, float]:
@@ -114,6 +115,8 @@ class PretrainConfig:
     """Stages of layers."""
     sequence_parallel: bool = False
     """Share the norms' activations over the tensor-parallel processes too."""
+    distributed_optimizer: bool = False
+    """Share the optimizer's moments (and in bf16 the fp32 weights) over the data-parallel processes."""
     num_evals: int = 4
     """Validations spread evenly over the run, the last at its end; one more comes before the first step."""
     eval_tokens: int = 32_768
@@ -126,6 +129,8 @@ class PretrainConfig:
     """Seconds between two checkpoints, whichever comes first; 0 turns it off."""
     keep_checkpoints: int = 2
     """Latest checkpoints to keep."""
+    saving: Saving = field(default_factory=Saving)
+    """How checkpoints are written, and which stay."""
     snapshot_every: int = 0
     """Steps between two Hugging Face snapshots in `OUT.snapshots/step-N`; 0 writes none."""
     resume_step: int | None = None

@@ -9,6 +9,7 @@ import torch
 
 from hanlm.megatron import megatron_import
 from hanlm.tokens import TokenSet
+from pretrain.cursor import index_hash, require_cursor
 from pretrain.parallel import Place
 
 
@@ -64,12 +65,12 @@ class TrainingData:
         self._seq_length, self._eos, self._seed = seq_length, eos_token_id, seed
         self._global, self._micro = global_batch_size, micro_batch_size
         self._round: tuple[int, Any] = (-1, None)
+        self._index_hash = ""
 
     def step(self, step: int) -> list[Batch]:
         """Return this process's microbatches of one step."""
         number, offset = self._locate(step)
-        if self._round[0] != number:
-            self._round = number, self._build(number)
+        self._enter(number)
         mine = self._global // self._place.data_size
         first = offset * self._global + self._place.data_rank * mine
         samples = [self._round[1][i] for i in range(first, first + mine)]
@@ -78,6 +79,34 @@ class TrainingData:
 
     def _isolated(self, batch: Batch) -> Batch:
         return replace(batch, mask_B1TT=document_mask(batch.input_BT, self._eos))
+
+    def cursor(self, step: int) -> dict[str, Any]:
+        """Return where a step begins: its first sample, in the run and in its round, and that round's seed and hash.
+
+        The hash is None where the round has not begun yet.
+        """
+        number, offset = self._locate(step)
+        return {
+            "next_sample": step * self._global,
+            "round": number,
+            "round_sample": offset * self._global,
+            "seed": self._seed + number,
+            "index_sha256": self._index_hash if self._round[0] == number else None,
+        }
+
+    def require(self, cursor: Mapping[str, Any], step: int) -> None:
+        """Refuse a checkpoint that would have gone on with other samples; call it on every process.
+
+        Raises:
+            ArtifactError: Names what differs.
+        """
+        self._enter(self._locate(step)[0])
+        require_cursor(cursor, self.cursor(step), step=step)
+
+    def _enter(self, number: int) -> None:
+        if self._round[0] != number:
+            self._round = number, self._build(number)
+            self._index_hash = index_hash(self._round[1], self._place)
 
     def _locate(self, step: int) -> tuple[int, int]:
         """Return the number of the round that holds a step, and the steps of it that come before."""

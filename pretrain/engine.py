@@ -16,6 +16,7 @@ from pretrain.loss import VocabPart, linear_cross_entropy
 from pretrain.new_rows import NewRows
 from pretrain.parallel import Place
 from pretrain.schedule import build_scheduler, set_rate
+from pretrain.shards import adopt_masters, gather, gather_masters, shards
 from pretrain.trainable import set_trainable, trained_rows
 
 _MAX_SKIPPED = 5
@@ -26,7 +27,7 @@ class Engine:
 
     ``masters`` are the exact weights: the parameters themselves in fp32, and in bf16 the fp32 values that the
     optimizer updates and the parameters are rounded from. Frozen parameters have them too, so that what a run
-    does not train leaves it exactly as it came.
+    does not train leaves it exactly as it came. In bf16 the distributed optimizer holds those of trained weights.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class Engine:
             self._separate_new_rows(num_base_tokens)
         elif self.config.recompute and self.place.is_first_stage:
             self._let_gradients_pass()
-        settings = DistributedDataParallelConfig(grad_reduce_in_fp32=True)
+        settings = DistributedDataParallelConfig(
+            grad_reduce_in_fp32=True, use_distributed_optimizer=self.config.distributed_optimizer
+        )
         self._ddp = DistributedDataParallel(self.model.config, settings, self.model)
         self.model.config.finalize_model_grads_func = finalize_model_grads
         decay = self.config.weight_decay if phase.trainable in ("all", "lora") else 0.0
@@ -84,9 +87,32 @@ class Engine:
         embedding = self.model.embedding.word_embeddings
         self._hooks.append(embedding.register_forward_hook(lambda _module, _inputs, out: _wants_gradient(out)))
 
+    @property
+    def row_names(self) -> frozenset[str]:
+        """The parameters that are rows of others: their masters are views of the others'."""
+        return frozenset(self._new_rows.tables()) if self._new_rows is not None else frozenset()
+
+    def settle_masters(self) -> None:
+        """Bring the exact new rows into the masters of their tables; call it on every process before using those.
+
+        The distributed optimizer alone holds them in memory of their own.
+        """
+        if self._new_rows is None or not self.config.distributed_optimizer:
+            return
+        parameters = dict(self.model.named_parameters())
+        owned = shards(self.inner_optimizer, parameters)
+        for name in sorted(self.row_names):
+            shard = owned.get(name)
+            values = None if shard is None else shard.main.detach()
+            exact = gather(self.inner_optimizer, shard, values, parameters[name].shape, everywhere=True)
+            assert exact is not None
+            self.masters[name].copy_(exact)
+
     def _forget_phase(self) -> None:
         """Cut the hooks of the last phase's DDP, which would add every gradient once more, and its gradients."""
         if self._ddp is not None:
+            self.settle_masters()
+            self.masters |= gather_masters(self.inner_optimizer, dict(self.model.named_parameters()), self.masters)
             self._ddp.param_to_bucket_group.clear()
             self._ddp.grad_accs.clear()
         while self._hooks:
@@ -114,18 +140,23 @@ class Engine:
             clip_grad=self.config.clip_grad,
             bf16=is_bf16,
             params_dtype=torch.bfloat16 if is_bf16 else torch.float32,
+            use_distributed_optimizer=self.config.distributed_optimizer,
         )
         optimizer: Any = get_megatron_optimizer(settings, [self._ddp])
         for each in optimizer.chained_optimizers:
             # Which kinds of norm there are is asked of all ranks, but not by one without parameters: a dead lock.
             each._has_grad_norm_group_cache = dict.fromkeys(SEPARATE_GRAD_NORM_GROUPS, False)
-        for name, parameter in self.model.named_parameters():
-            if is_bf16 and parameter.requires_grad:
-                parameter.main_param.data = self.masters[name]
+        [inner] = optimizer.chained_optimizers
+        adopt_masters(inner, dict(self.model.named_parameters()), self.masters, views=self.row_names)
         for group in optimizer.param_groups:
             if isinstance(optimizer.optimizer, torch.optim.AdamW):
                 group.update(fused=True, foreach=False)  # 3 times as fast as the loop over parameters on a CPU
         return optimizer
+
+    @property
+    def inner_optimizer(self) -> Any:
+        """The one optimizer in megatron-core's chain of them; there is one from the first phase on."""
+        return self.optimizer.chained_optimizers[0]
 
     def learning_rate(self) -> float:
         """Return the rate of the last step."""
@@ -151,6 +182,8 @@ class Engine:
             self._new_rows.sum_over_stages()
         set_rate(self._scheduler, share)
         norm = self._update()
+        if self._new_rows is not None and self.config.distributed_optimizer:
+            self._new_rows.write_back(self.model)  # megatron-core has moved them into its buffer
         return (float(torch.stack(losses).mean()) if losses else 0.0), norm
 
     def _update(self) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
-from hanlm.errors import Interrupted
+from hanlm.errors import HanLMError, Interrupted
 from hanlm.log import Metrics, progress, say
 from hanlm.signals import StopRequest, stop_on_signal
 from pretrain.checkpoint import Checkpoint, Checkpoints
@@ -35,8 +35,8 @@ class Run:
     fingerprint: Mapping[str, Any]
     """What must be equal for a checkpoint to belong to this run."""
     num_base_tokens: int
-    snapshot: Callable[[Path, int], None]
-    """Publishes a checkpoint as the snapshot of a step; called on the main process."""
+    snapshot: Callable[[int], Callable[[Path], None]]
+    """Returns what will publish the checkpoint of this very moment, once it is written, as the snapshot of a step."""
     metrics: Metrics | None
     """On the main process."""
     progress: Progress = dataclasses.field(default_factory=Progress)
@@ -53,15 +53,27 @@ class Run:
         self.last_validation = dict(state["last_validation"])
         if self.progress.phase < len(self.phases):
             self._start_phase()
+            self.data.require(state["cursor"], self.progress.step)
         restore(self.engine, checkpoint, with_optimizer=self.progress.phase_step > 0)
         self._saved_step = checkpoint.step
 
     def train(self) -> Path:
-        """Train to the end and return the last checkpoint.
+        """Train to the end and return the last checkpoint; a save that is going on is published whatever ends the run.
 
         Raises:
             Interrupted: If a signal asked to stop; a checkpoint was saved.
         """
+        try:
+            self._train()
+        except HanLMError:  # all processes have agreed on it, so that they can still speak with each other
+            self.checkpoints.wait()
+            raise
+        if self._saved_step != self.progress.step:
+            self._save()
+        self.checkpoints.wait()
+        return self.checkpoints.path(self.progress.step)
+
+    def _train(self) -> None:
         step, seconds = self.progress.step, self.progress.elapsed_seconds
         with stop_on_signal() as stop, progress(1.0, "pretraining", done=self._share()) as bar:
             while self.progress.phase < len(self.phases):
@@ -77,11 +89,9 @@ class Run:
                 note = f"step {self.progress.step} of {of}, loss {loss:.3f}, {speed:,.0f} tokens/s"
                 bar.advance(self._share() - before, note)
                 self._validate_if_due()
+                self.checkpoints.poll()
                 if self.progress.phase < len(self.phases):
                     self._save_or_stop(should_stop)
-        if self._saved_step != self.progress.step:
-            self._save()
-        return self.checkpoints.path(self.progress.step)
 
     def _share(self) -> float:
         return self.progress.overall(self.phases)
@@ -95,6 +105,7 @@ class Run:
             self._save_if_due()
             return
         self._save()
+        self.checkpoints.wait()
         same = "the same command" if self.config.resume_step is None else "the command without --resume-step"
         raise Interrupted(f"stopped after step {self.progress.step}, which is saved; run {same} again to resume.")
 
@@ -159,18 +170,17 @@ class Run:
             [waited] = self.engine.place.agree(time.monotonic() - self._saved_at)
             is_due = is_due or waited >= config.save_seconds
         if is_due or is_snapshot:
-            self._save()
-        if is_snapshot and self.engine.place.is_main:
-            self.snapshot(self.checkpoints.path(step), step)
+            self._save(then=self.snapshot(step) if is_snapshot else None)
 
-    def _save(self) -> None:
+    def _save(self, *, then: Callable[[Path], None] | None = None) -> None:
         state = {
             "progress": dataclasses.asdict(self.progress),
             "num_evals_done": self._num_evals_done,
             "last_validation": self.last_validation,
             "fingerprint": dict(self.fingerprint),
+            "cursor": self.data.cursor(self.progress.step),
         }
         # Between two phases there is no optimizer to keep: the next one begins with a fresh one.
         tensors = sharded_state(self.engine, with_optimizer=self.progress.phase_step > 0)
-        self.checkpoints.save(tensors, step=self.progress.step, state=state)
+        self.checkpoints.save(tensors, step=self.progress.step, state=state, then=then)
         self._saved_step, self._saved_at = self.progress.step, time.monotonic()

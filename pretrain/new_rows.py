@@ -68,6 +68,13 @@ class NewRows(nn.Module):
                 group: Any = parallel_state.get_embedding_group()
                 dist.all_reduce(rows.main_grad, group=group)
 
+    @torch.no_grad()
+    def write_back(self, model: Any) -> None:
+        """Copy the rows into their tables, where an optimizer has given them memory of their own."""
+        tables = dict(model.named_parameters())
+        for name, span in self._spans.items():
+            tables[name].data[span.begin : span.end] = getattr(self, self._own_name(name)).data
+
     def detach_from(self, model: Any) -> None:
         """Take the rows out of the model; what they learned stays in its tables."""
         if self._hook is not None:

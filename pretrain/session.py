@@ -2,8 +2,9 @@
 
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hanlm.model_folder import num_base_tokens
 from hanlm.publish import hold, work_folder
 from hanlm.tokens import Tokens, TokenSet
 from pretrain.base_weights import HuggingFaceWeights
-from pretrain.checkpoint import Checkpoint, Checkpoints
+from pretrain.checkpoint import CHECKPOINT_FORMAT, Checkpoint, Checkpoints
 from pretrain.config import PretrainConfig
 from pretrain.convert import local_weights
 from pretrain.data import TrainingData
@@ -40,6 +41,8 @@ _FREE = frozenset(
         "save_every",
         "save_seconds",
         "keep_checkpoints",
+        "saving",
+        "distributed_optimizer",
         "snapshot_every",
         "tensor_parallel",
         "pipeline_parallel",
@@ -79,6 +82,7 @@ def _identity(config: PretrainConfig, place: Place) -> dict[str, Any]:
     """Return what decides the numbers of a run: its configuration and the hashes of its inputs."""
     plain: dict[str, Any] = {k: v for k, v in to_plain(config).items() if k not in _FREE | {"model", "tokens"}}
     plain["precision"] = str(resolve_dtype(config.precision))
+    plain["checkpoint_format"] = CHECKPOINT_FORMAT
     if place.is_main:
         plain["inputs"] = [fingerprint(path) for path in (config.model, *config.tokens)]
     return plain
@@ -94,7 +98,7 @@ def _open_work(config: PretrainConfig, place: Place) -> Checkpoints:
         # Megatron's index of the data is written in place: one that a kill cut short would be taken for whole.
         shutil.rmtree(work / "index", ignore_errors=True)
     place.barrier()
-    checkpoints = Checkpoints(work / "checkpoints", place, keep=config.keep_checkpoints)
+    checkpoints = Checkpoints(work / "checkpoints", place, keep=config.keep_checkpoints, saving=config.saving)
     checkpoints.clean()
     return checkpoints
 
@@ -172,7 +176,7 @@ def _assemble(
         checkpoints=checkpoints,
         fingerprint=identity,
         num_base_tokens=base_rows if has_new and base_rows is not None else 0,
-        snapshot=lambda path, step: _snapshot(config, shape, run, path, step),
+        snapshot=lambda step: _snapshot(config, shape, run, step),
         metrics=None,
     )
     return run
@@ -205,9 +209,9 @@ def _record(run: Run) -> dict[str, Any]:
     }
 
 
-def _snapshot(config: PretrainConfig, shape: ModelShape, run: Run, checkpoint: Path, step: int) -> None:
+def _snapshot(config: PretrainConfig, shape: ModelShape, run: Run, step: int) -> Callable[[Path], None]:
     out = config.out.with_name(config.out.name + ".snapshots") / f"step-{step}"
-    export(checkpoint, out, config, shape, record=_record(run), overwrite=True)
+    return partial(export, out=out, config=config, shape=shape, record=_record(run), overwrite=True)
 
 
 def _publish(config: PretrainConfig, shape: ModelShape, run: Run, checkpoint: Path) -> None:

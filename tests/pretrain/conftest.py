@@ -142,14 +142,39 @@ def run_all(tmp_path: Path):
     return run
 
 
-@pytest.fixture(scope="session")
-def _kill_server():
+def _server(name: str):
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("kill_server.py"))]
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name(name))]
     env = os.environ | {"PYTHONPATH": str(root), "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}  # CUDA starts in the forks
     with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         yield server
         server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def _kill_server():
+    yield from _server("kill_server.py")
+
+
+@pytest.fixture(scope="session")
+def _process_server():
+    yield from _server("process_server.py")
+
+
+@pytest.fixture
+def together(_process_server):
+    """Return a function that trains with several processes and gives every one's exit code and last sentence.
+
+    A hook (rank, function, call, signal) sends that process a signal right before that call; SIGXFSZ means that no
+    file can grow beyond 20 kB from then on.
+    """
+
+    def train(config, processes: int, *hooks: tuple[int, str, int, int]) -> list[tuple[int, str]]:
+        pickle.dump((config, processes, list(hooks)), _process_server.stdin)
+        _process_server.stdin.flush()
+        return pickle.load(_process_server.stdout)
+
+    return train
 
 
 @pytest.fixture

@@ -45,15 +45,16 @@ def arm(target: str, call: int, moment: str) -> None:
     setattr(place, name, deadly)
 
 
-torch.set_num_threads(1)
-while True:
-    try:
-        config, *where = pickle.load(sys.stdin.buffer)
-    except EOFError:
-        break
-    child = os.fork()
-    if child == 0:
-        arm(*where)
-        pretrain(config)
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    while True:
+        try:
+            config, *where = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            break
+        child = os.fork()
+        if child == 0:
+            arm(*where)
+            pretrain(config)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
