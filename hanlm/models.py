@@ -41,7 +41,8 @@ def load_model(
                 ),
             )
     except (ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
-        raise InputError(f"{path} is not a causal language model that transformers knows: {error}") from error
+        reason = str(error).partition("Model type should be one of")[0].strip()  # two hundred names follow
+        raise InputError(f"{path} is not a causal language model that transformers knows: {reason}") from error
     _require_all_weights(path, loaded)
     return model.to(device).eval()
 

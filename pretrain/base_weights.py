@@ -9,7 +9,7 @@ from hanlm.errors import InputError
 from pretrain.families import ModelShape
 from pretrain.safetensors_writer import DTYPES, Stored
 
-_BUFFERS = re.compile(r".*\.rotary_emb\.inv_freq|.*\.attn\.masked_bias")
+_BUFFERS = re.compile(r".*\.rotary_emb\.inv_freq")
 """Tensors that old conversions hold though nothing reads them: they come back as they were."""
 _HEAD = "lm_head.weight"
 """A tied model may hold it beside the embedding."""
@@ -63,8 +63,8 @@ class HuggingFaceWeights:
             )
         if stored.dtype not in DTYPES:
             raise InputError(
-                f"{self._model} holds {name} as {stored.dtype}, so its weights are quantised; expected "
-                f"{', '.join(DTYPES)}: pass the folder it was quantised from."
+                f"{self._model} holds {name} as {stored.dtype}; pretraining expects {', '.join(DTYPES)}: pass the "
+                "folder it was quantised from, or convert it."
             )
 
     def stored(self, name: str) -> Stored:

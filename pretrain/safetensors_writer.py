@@ -15,12 +15,11 @@ from typing import Any, Self
 import torch
 
 DTYPES: Mapping[str, torch.dtype] = {
-    "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
-"""Stored types that can be trained, by their name in a safetensors header."""
+"""Stored types that fp32 holds exactly, by their name in a safetensors header."""
 
 
 @dataclass(frozen=True, slots=True)

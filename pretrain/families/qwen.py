@@ -22,7 +22,12 @@ _MLP = (MLP_NORM, GATE_UP, DOWN)
 QWEN2 = Family(
     title="Qwen2 and 2.5",
     weights=(EMBEDDING, INPUT_NORM, QKV, QKV_BIAS, OUTPUT, *_MLP, FINAL_NORM, HEAD),
-    defaults={"num_key_value_heads": 32, "max_position_embeddings": 32_768, "sliding_window": 4096},
+    defaults={
+        "num_key_value_heads": 32,
+        "max_position_embeddings": 32_768,
+        "sliding_window": 4096,
+        "max_window_layers": 28,
+    },
     options={"qkv_bias": True},
     window="sliding_window",
     window_switch="use_sliding_window",
@@ -41,6 +46,7 @@ QWEN3 = Family(
         "head_dim": 128,
         "max_position_embeddings": 32_768,
         "sliding_window": 4096,
+        "max_window_layers": 28,
     },
     options={"qkv_bias": "attention_bias", "output_bias": "attention_bias", "qk_norm": True},
     window="sliding_window",

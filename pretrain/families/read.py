@@ -25,7 +25,7 @@ def read_shape(model: Path) -> ModelShape:
     refuse_family(model, given)
     family = FAMILIES[str(given["model_type"])]
     config = dict(family.defaults) | given
-    rope = _rope(config)
+    rope = _rope(model, config)
     refuse_options(model, config, rope)
     layers, hidden, ffn, heads, vocab = (_size(model, config, name) for name in _SIZES)
     return ModelShape(
@@ -37,20 +37,20 @@ def read_shape(model: Path) -> ModelShape:
         num_kv_heads=_size(model, config, "num_key_value_heads", heads),
         head_size=_size(model, config, "head_dim", hidden // heads),
         vocab_size=vocab,
-        max_positions=int(config.get("max_position_embeddings", 2048)),
-        norm_eps=float(config.get("rms_norm_eps", 1e-6)),
-        rope_theta=float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0),
+        max_positions=_size(model, config, "max_position_embeddings", 2048),
+        norm_eps=_number(model, config, "rms_norm_eps", 1e-6),
+        rope_theta=_number(model, rope, "rope_theta", _number(model, config, "rope_theta", 10_000.0)),
         rope_scaling=_rope_scaling(model, config, rope),
         is_tied=is_tied(config),
         activation=_activation(model, config, family),
-        window=_window(config, family, num_layers=layers),
+        window=_window(model, config, family, num_layers=layers),
         **{name: bool(config.get(key)) if isinstance(key, str) else key for name, key in family.options.items()},
     )
 
 
 def _size(model: Path, config: Mapping[str, Any], name: str, default: int | None = None) -> int:
     value = default if config.get(name) is None else config[name]
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError(
             f"{model}/config.json should hold {name} as a positive number, got {value!r}; restore it from its source."
         )
@@ -67,21 +67,27 @@ def _activation(model: Path, config: Mapping[str, Any], family: Family) -> str:
     return family.activations[name]
 
 
-def _window(config: Mapping[str, Any], family: Family, *, num_layers: int) -> int | None:
-    """Return the narrowest window of any layer, None where every layer sees everything before it."""
+def _window(model: Path, config: Mapping[str, Any], family: Family, *, num_layers: int) -> int | None:
+    """Return the width of the window, None where every layer sees everything before it."""
     if family.window is None or config.get(family.window) is None:
         return None
     if family.window_switch is not None:
         kinds = config.get("layer_types")
-        slides = "sliding_attention" in kinds if kinds else config.get("max_window_layers", 28) < num_layers
+        slides = "sliding_attention" in kinds if kinds else config.get("max_window_layers") in range(num_layers)
         if not (config.get(family.window_switch) and slides):
             return None
-    return int(config[family.window])
+    return _size(model, config, family.window)
 
 
-def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _rope(model: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the rotary parameters: transformers 5 calls them ``rope_parameters``, 4 ``rope_scaling``."""
-    return config.get("rope_parameters") or config.get("rope_scaling") or {}
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(rope, Mapping):
+        raise InputError(
+            f"{model}/config.json should hold its rotary parameters as an object, got {rope!r}; "
+            "restore it from its source."
+        )
+    return rope  # pyright: ignore[reportUnknownVariableType]
 
 
 def _rope_scaling(model: Path, config: Mapping[str, Any], rope: Mapping[str, Any]) -> RopeScaling | None:
@@ -92,9 +98,10 @@ def _rope_scaling(model: Path, config: Mapping[str, Any], rope: Mapping[str, Any
         return RopeScaling(kind="linear", factor=_number(model, rope, "factor"))
     if kind == "llama3":
         factor, low, high = (_number(model, rope, name) for name in _LLAMA3)
-        original = rope.get("original_max_position_embeddings") or config.get("max_position_embeddings", 2048)
+        positions = _size(model, config, "max_position_embeddings", 2048)
+        original = _size(model, rope, "original_max_position_embeddings", positions)
         return RopeScaling(
-            kind="llama3", factor=factor, low_freq_factor=low, high_freq_factor=high, original_positions=int(original)
+            kind="llama3", factor=factor, low_freq_factor=low, high_freq_factor=high, original_positions=original
         )
     raise InputError(
         f"{model}/config.json has rope_type={kind!r}; pretraining supports default, linear and llama3: take the "
@@ -102,11 +109,10 @@ def _rope_scaling(model: Path, config: Mapping[str, Any], rope: Mapping[str, Any
     )
 
 
-def _number(model: Path, rope: Mapping[str, Any], name: str) -> float:
-    value = rope.get(name)
-    if not isinstance(value, int | float) or value <= 0:
+def _number(model: Path, values: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    value = default if values.get(name) is None else values[name]
+    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
         raise InputError(
-            f"{model}/config.json should hold {name} of its rotary embeddings as a positive number, got {value!r}; "
-            "restore it from its source."
+            f"{model}/config.json should hold {name} as a positive number, got {value!r}; restore it from its source."
         )
     return float(value)

@@ -99,6 +99,13 @@ def test_a_configuration_that_transformers_refuses_is_a_sentence(folder: Path, c
         load_model(folder)
 
 
+def test_a_model_that_is_not_causal_is_refused_without_the_list_of_all_that_are(folder: Path):
+    change_json(folder / "config.json", model_type="vit")
+    with pytest.raises(InputError, match="not a causal language model") as refusal:
+        load_model(folder)
+    assert len(str(refusal.value)) < 400 + len(str(folder))
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "vocab_report.json"])
 @pytest.mark.parametrize("text", ["[]", "{", "{}"])
 def test_malformed_files_of_a_folder_are_named(folder: Path, name: str, text: str):

@@ -1,6 +1,7 @@
 """Every family gives on Megatron-Core what it gives in transformers, and comes back bit by bit, at every layout."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 from family_bases import BASES, make_base
-from family_parity import build_engine, require_parity, require_round_trip, transformers_outcome
+from family_parity import (
+    LR,
+    STEPS,
+    batches,
+    build_engine,
+    losses_of,
+    rate,
+    require_parity,
+    require_round_trip,
+    transformers_outcome,
+)
 
+from pretrain.config import Phase
 from pretrain.families import read_shape
 from pretrain.layout import Layout
 from pretrain.parallel import parallel
+from pretrain.train import pretrain
 
 BF16 = ("llama3", "qwen2", "gemma")
 
@@ -30,6 +43,56 @@ def test_a_base_in_bf16_comes_back_bit_by_bit_from_a_run_in_bf16(tmp_path, name)
     with parallel(Layout(), seed=0) as place:
         engine = build_engine(tmp_path / "base", read_shape(tmp_path / "base"), place, torch.bfloat16)
         require_round_trip(engine, tmp_path / "base", tmp_path / "work")
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gemma"])
+def test_a_model_published_by_the_command_is_one_that_transformers_loads_whole(
+    settings, tiny_tokenizer_folder, tmp_path, read_losses, name
+):
+    """From a folder with a tokenizer, with rows of new tokens first, to the folder that every other tool reads."""
+    from transformers import AutoModelForCausalLM
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_tokenizer_folder, base)
+    before = make_base(base, name)
+    (base / "vocab_report.json").write_text('{"num_base_tokens": 300}')
+    out = pretrain(settings(model=base, steps=4, lr=1e-2, new_rows_steps=4, new_rows_lr=1e-2, save_every=4))
+    after, report = AutoModelForCausalLM.from_pretrained(str(out), output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert type(after) is type(before)
+    assert all(not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+    losses = read_losses(out)
+    assert list(losses) == list(range(1, 9))
+
+
+def rows_trained_by_hand(model, num_base_tokens: int) -> list[float]:
+    """Return transformers' losses where the old rows, and every weight that is no row, have no gradient."""
+    table = model.get_input_embeddings().weight
+    tokens = batches(model.config.vocab_size)
+    optimizer = torch.optim.AdamW([table], lr=LR, betas=(0.9, 0.95), weight_decay=0.0)
+    losses = []
+    for step in range(STEPS):
+        optimizer.param_groups[0]["lr"] = rate((step + 1) / STEPS)
+        scores = model(tokens[step, :, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), tokens[step, :, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        table.grad[:num_base_tokens] = 0
+        torch.nn.utils.clip_grad_norm_([table], 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_new_rows_of_scaled_and_tied_embeddings_learn_as_in_transformers(tmp_path):
+    """Gemma multiplies embeddings: the gradient that goes to new rows alone has to be multiplied too."""
+    model = make_base(tmp_path / "base", "gemma")
+    expected = rows_trained_by_hand(model, 200)
+    with parallel(Layout(), seed=0) as place:
+        engine = build_engine(tmp_path / "base", read_shape(tmp_path / "base"), place, torch.float32)
+        got = losses_of(engine, Phase(trainable="new_rows", lr=LR, steps=STEPS), num_base_tokens=200)
+    assert max(abs(a - b) for a, b in zip(got, expected, strict=True)) < 1e-4
+    assert got[0] - got[-1] > 0.05
 
 
 @pytest.mark.slow
@@ -50,4 +113,4 @@ def test_all_families_hold_on_two_processes_at_every_layout(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-6000:]
-    assert done.stdout.count("holds:") == 3 * (len(BASES) + len(BF16))
+    assert done.stdout.count("holds:") == 2 * (len(BASES) + len(BF16)) + 5

@@ -87,10 +87,10 @@ def test_each_tensor_keeps_its_own_type_and_buffers_and_a_tied_head_come_back(tm
 
 
 def test_tensors_of_odd_sizes_and_several_types_are_each_aligned(tmp_path):
-    values = {"a": torch.rand(3).bfloat16(), "b": torch.rand(5), "c": torch.rand(1).half(), "d": torch.rand(3).double()}
-    kinds = {"a": "BF16", "b": "F32", "c": "F16", "d": "F64"}
+    values = {"a": torch.rand(3).bfloat16(), "b": torch.rand(5), "c": torch.rand(1).half()}
+    kinds = {"a": "BF16", "b": "F32", "c": "F16"}
     with SafetensorsWriter(tmp_path / "x", {n: Stored(kinds[n], v.shape) for n, v in values.items()}) as writer:
-        for name in ("c", "a", "d", "b"):
+        for name in ("c", "a", "b"):
             writer.write(name, values[name])
     after = load_file(tmp_path / "x")
     assert all(torch.equal(after[name], value) for name, value in values.items())

@@ -137,18 +137,23 @@ def logits_of(engine: Engine, tokens_BT: torch.Tensor) -> torch.Tensor:
     return torch.cat(list(mine), dim=-1)[..., : shape.vocab_size]
 
 
-def megatron_outcome(engine: Engine) -> Outcome:
-    """Return what the engine's model gives and how it trains, in microbatches of half a batch."""
+def losses_of(engine: Engine, phase: Phase, *, num_base_tokens: int = 0) -> list[float]:
+    """Return the losses of a phase, in microbatches of half a batch."""
     tokens = batches(engine.shape.vocab_size)
-    logits = logits_of(engine, tokens[0, :, :-1])
-    engine.start_phase(Phase(lr=LR, steps=STEPS), num_base_tokens=0)
+    engine.start_phase(phase, num_base_tokens=num_base_tokens)
     losses = []
     for step in range(STEPS):
         halves = tokens[step].split(BATCH // 2)
         parts = [Batch(input_BT=half[:, :-1], label_BT=half[:, 1:].contiguous()) for half in halves]
         [loss] = engine.place.agree(engine.step(parts, share=(step + 1) / STEPS)[0])
         losses.append(loss)
-    return Outcome(logits_BTV=logits, losses=losses)
+    return losses
+
+
+def megatron_outcome(engine: Engine) -> Outcome:
+    """Return what the engine's model gives, and how all of it trains."""
+    logits = logits_of(engine, batches(engine.shape.vocab_size)[0, :, :-1])
+    return Outcome(logits_BTV=logits, losses=losses_of(engine, Phase(lr=LR, steps=STEPS)))
 
 
 def require_parity(folder: Path, expected: Outcome, place: Place, work: Path) -> None:
