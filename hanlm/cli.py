@@ -66,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     # Before torch loads OpenMP: waiting threads that spin made a run beside other work five times slower.
     for name, value in _SLEEPING_THREADS.items():
         os.environ.setdefault(name, value)
-    sys.exit(_run_guarded(list(sys.argv[1:] if argv is None else argv)))
+    code = _run_guarded(list(sys.argv[1:] if argv is None else argv))
+    signal.signal(signal.SIGTERM, _ignore)  # a torchrun that ends its processes: this one does already
+    sys.exit(code)
 
 
 def extend_vocab(argv: Sequence[str] | None = None) -> NoReturn:
@@ -109,6 +111,10 @@ def is_out_of_space(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _ignore(_signum: int, _frame: FrameType | None) -> None:
+    """Do nothing; unlike SIG_IGN it is not handed on to processes that are started."""
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:

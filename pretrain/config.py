@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from hanlm.devices import Precision
 from hanlm.errors import ConfigError
+from pretrain.launch.config import ClusterConfig, LauncherName, check_launch, processes_per_node
 from pretrain.layout import Layout, micro_batch_size
 from pretrain.lora_config import LoraConfig
 from pretrain.saving import Saving
@@ -137,6 +138,14 @@ class PretrainConfig:
     """Go on from the checkpoint of this step instead of the latest."""
     report_to: tuple[str, ...] = ()
     """Trackers besides metrics.jsonl: tensorboard."""
+    launch: LauncherName | None = None
+    """Start the processes: here, as a job of Slurm's, as a PyTorchJob on Kubernetes, or over ssh."""
+    nodes: int = 1
+    """Machines, with --launch."""
+    gpus_per_node: int | None = None
+    """GPUs of a machine, one process each, with --launch; 0 on machines without."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    """How processes are started, and how long they wait for each other."""
     seed: int = 0
     """Decides the order of the data."""
     overwrite: bool = False
@@ -163,6 +172,7 @@ class PretrainConfig:
                 raise ConfigError(f"--{name.replace('_', '-')} must be in [0, 1), got {getattr(self, name)}.")
         if self.keep_checkpoints < 1:
             raise ConfigError(f"--keep-checkpoints must be at least 1, got {self.keep_checkpoints}.")
+        check_launch(self.launch, self.nodes, self.gpus_per_node, self.cluster)
 
     @property
     def layout(self) -> Layout:
@@ -170,6 +180,11 @@ class PretrainConfig:
         return Layout(
             tensor=self.tensor_parallel, pipeline=self.pipeline_parallel, sequence_parallel=self.sequence_parallel
         )
+
+    @property
+    def num_launched(self) -> int | None:
+        """How many processes --launch starts, or None without it."""
+        return self.nodes * processes_per_node(self.gpus_per_node, self.cluster) if self.launch else None
 
     def micro_batch(self, *, data_size: int) -> int:
         """Return how many sequences each of so many data-parallel ranks takes at once."""

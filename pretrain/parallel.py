@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
+from hanlm.errors import HanLMError
 from hanlm.megatron import megatron_import
+from hanlm.nodes import this_node
+from pretrain.arrival import Meeting, meet
 from pretrain.cpu import without_cuda
 from pretrain.layout import Layout, num_processes
-
-_TIMEOUT = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,24 +70,44 @@ class Place:
             dist.barrier()
 
 
+class LostContact(HanLMError):  # noqa: N818  (what happened, not a fault of ours)
+    """Another process ended, or its node was cut off; a new start goes on from the last checkpoint."""
+
+    exit_code = 1
+
+
 @contextmanager
-def parallel(layout: Layout, *, seed: int) -> Generator[Place]:
+def parallel(layout: Layout, *, seed: int, meeting: Meeting | None = None) -> Generator[Place]:
     """Join (or, outside torchrun, be) the group of processes and set up megatron-core's groups.
 
+    Args:
+        layout: How the model is spread.
+        seed: Of megatron-core's generators.
+        meeting: What the processes compare before they begin, and how long they wait for each other.
+
     Raises:
-        ConfigError: If the processes cannot be divided as the layout says.
+        ConfigError: If the processes cannot be divided as the layout says, or do not fit together.
+        MissingNodes: If one did not come in time.
+        LostContact: If another process ended, or could not be reached any more.
     """
     world_size = num_processes() or 1
     layout.data_size(world_size)
     with without_cuda():
-        device = _join(world_size)
+        device = _join(world_size, meeting or Meeting())
         try:
-            yield _place(layout, device, seed)
+            yield _place(layout, device, seed, meeting or Meeting())
+        except RuntimeError as error:
+            if not _is_loss_of_contact(error):
+                raise
+            raise LostContact(
+                f"process {dist.get_rank()} on {this_node()} lost contact with another one ({_first_sentence(error)}); "
+                "look at the other nodes' logs, and run the same command again to go on from the last checkpoint."
+            ) from error
         finally:
             _leave()
 
 
-def _join(world_size: int) -> torch.device:
+def _join(world_size: int, meeting: Meeting) -> torch.device:
     _mute()
     device = torch.device("cpu")
     if torch.cuda.is_available():
@@ -94,18 +115,32 @@ def _join(world_size: int) -> torch.device:
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     if world_size > 1:
-        dist.init_process_group(backend, timeout=_TIMEOUT)
+        store, rank, _ = meet(meeting)
+        patience = timedelta(seconds=meeting.step_seconds)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=patience)
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     return device
 
 
-def _place(layout: Layout, device: torch.device, seed: int) -> Place:
+def _is_loss_of_contact(error: RuntimeError) -> bool:
+    """Tell errors of the network from others: torch's own have a class, those of gloo only their place of origin."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
+
+
+def _first_sentence(error: RuntimeError) -> str:
+    return str(error).strip().splitlines()[0].rpartition("] ")[2].partition(". ")[0].rstrip(".")
+
+
+def _place(layout: Layout, device: torch.device, seed: int, meeting: Meeting) -> Place:
     with megatron_import():
         from megatron.core import parallel_state as mpu
         from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
+    minutes: Any = meeting.step_seconds / 60  # declared as a whole number, used as any
     mpu.initialize_model_parallel(
-        tensor_model_parallel_size=layout.tensor, pipeline_model_parallel_size=layout.pipeline
+        tensor_model_parallel_size=layout.tensor,
+        pipeline_model_parallel_size=layout.pipeline,
+        distributed_timeout_minutes=minutes,
     )
     model_parallel_cuda_manual_seed(seed)
     return Place(

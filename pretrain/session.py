@@ -16,6 +16,7 @@ from hanlm.log import Metrics, say
 from hanlm.model_folder import num_base_tokens
 from hanlm.publish import hold, work_folder
 from hanlm.tokens import Tokens, TokenSet
+from pretrain.arrival import Meeting
 from pretrain.base_weights import HuggingFaceWeights
 from pretrain.checkpoint import CHECKPOINT_FORMAT, Checkpoint, Checkpoints
 from pretrain.config import PretrainConfig
@@ -49,6 +50,10 @@ _FREE = frozenset(
         "sequence_parallel",
         "micro_batch_size",
         "recompute",
+        "launch",
+        "nodes",
+        "gpus_per_node",
+        "cluster",
     }
 )
 """What may differ between a checkpoint and the run that goes on from it."""
@@ -57,7 +62,17 @@ _PUBLISHED = "published"
 
 def run_session(config: PretrainConfig, shape: ModelShape, tokens: list[Tokens]) -> Path:
     """Train and publish; every process of the layout calls it."""
-    with parallel(config.layout, seed=config.seed) as place, hold(config.out) if place.is_main else nullcontext():
+    cluster = config.cluster
+    meeting = Meeting(
+        work=work_folder(config.out),
+        inputs=(config.model, *config.tokens),
+        start_seconds=cluster.start_seconds,
+        step_seconds=cluster.step_seconds,
+    )
+    with (
+        parallel(config.layout, seed=config.seed, meeting=meeting) as place,
+        hold(config.out) if place.is_main else nullcontext(),
+    ):
         identity = _identity(config, place)
         checkpoints = _open_work(config, place)
         found = _find_checkpoint(config, checkpoints, identity)

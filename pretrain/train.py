@@ -17,11 +17,11 @@ from pretrain.mixture import Blend, blend_steps, blends, over_epochs, total_step
 __all__ = ["Phase", "PretrainConfig", "plan", "pretrain"]
 
 
-def pretrain(config: PretrainConfig) -> Path:
+def pretrain(config: PretrainConfig) -> Path | None:
     """Train a model on tokens and publish it; run the same command again to resume.
 
     Returns:
-        The model artifact.
+        The model artifact, or None where a job was submitted that trains it later.
 
     Raises:
         ConfigError: If a flag does not fit the model or the processes.
@@ -29,6 +29,12 @@ def pretrain(config: PretrainConfig) -> Path:
         ArtifactError: If tokens or checkpoints are damaged or do not belong to the model.
         Interrupted: If a signal stopped the run after saving.
     """
+    if config.launch:
+        from pretrain.launch.start import launch
+
+        if is_checked_here(config):
+            check_inputs(config, verify=False)
+        return launch(config)
     shape, tokens = check_inputs(config, verify=True)
     from pretrain.session import run_session
 
@@ -37,6 +43,8 @@ def pretrain(config: PretrainConfig) -> Path:
 
 def plan(config: PretrainConfig) -> list[str]:
     """Return what `hanlm pretrain` would do, after checking its inputs cheaply."""
+    if not is_checked_here(config):
+        return [f"{config.model} is not on this machine: the job checks its inputs itself", *_launch_lines(config)]
     shape, tokens = check_inputs(config, verify=False)
     blended = blends(tokens, config.mix)
     num_tokens = sum({s: s.num_tokens for b in blended for s in b.shares}.values())
@@ -54,7 +62,20 @@ def plan(config: PretrainConfig) -> list[str]:
         f"a step: {config.global_batch_size} sequences of {config.seq_length} tokens, "
         f"{config.micro_batch(data_size=ranks)} at once on each of {ranks} data-parallel ranks"
     )
-    return [*lines, f"publish {config.out}"]
+    return [*lines, f"publish {config.out}", *_launch_lines(config)]
+
+
+def _launch_lines(config: PretrainConfig) -> list[str]:
+    if config.launch is None:
+        return []
+    from pretrain.launch.start import plan_launch
+
+    return plan_launch(config)
+
+
+def is_checked_here(config: PretrainConfig) -> bool:
+    """Say whether the inputs can be looked at: only a volume of Kubernetes may be out of sight."""
+    return config.launch != "kubernetes" or config.model.exists()
 
 
 def _percentages(blended: Sequence[Blend]) -> str:
@@ -82,7 +103,9 @@ def _warnings(
 
 def _num_processes(config: PretrainConfig, *, is_plan: bool) -> int:
     """Return how many processes there are; outside torchrun a plan takes as many as the layout needs at least."""
-    return num_processes() or (config.tensor_parallel * config.pipeline_parallel if is_plan else 1)
+    return (
+        num_processes() or config.num_launched or (config.tensor_parallel * config.pipeline_parallel if is_plan else 1)
+    )
 
 
 def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, list[Tokens]]:

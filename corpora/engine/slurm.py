@@ -6,8 +6,6 @@ import os
 import pickle
 import secrets
 import shlex
-import sys
-import sysconfig
 import time
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -16,15 +14,16 @@ from typing import Any, override
 
 from datatrove.executor.slurm import SlurmPipelineExecutor
 
-import corpora
 from corpora.engine.config import SlurmConfig
 from corpora.engine.failures import first_failure, forget_failure, keep_failure
 from corpora.engine.marks import DurableMarks
-from corpora.engine.slurm_queue import QueuedTask, cancel, list_tasks, submit
+from corpora.engine.slurm_queue import QueuedTask, cancel, list_tasks
 from corpora.engine.stopping import refuse_if_stopped
+from hanlm.environment import this_environment
 from hanlm.errors import ArtifactError, ConfigError, Interrupted
 from hanlm.files import replace_text
 from hanlm.log import say
+from hanlm.slurm import submit
 
 _FIRST_POLL_SECONDS = 0.5
 _TICK_SECONDS = 0.2
@@ -57,7 +56,7 @@ class SlurmExecutor(DurableMarks, SlurmPipelineExecutor):
             cpus_per_task=config.cpus_per_task,
             mem_per_cpu_gb=config.mem_per_cpu_gb,
             qos=config.qos or "",
-            env_command=config.env_command or _this_environment(),
+            env_command=config.env_command or "; ".join(this_environment()),
             sbatch_args=dict(config.sbatch_args or {}),
             max_array_size=config.max_array_size,
             logging_dir=str(self.folder),
@@ -245,15 +244,6 @@ def refuse_queued(stages: Path) -> None:
 
 def _prefix(stages: Path) -> str:
     return f"hanlm-{sha256(str(stages).encode()).hexdigest()[:10]}-"
-
-
-def _this_environment() -> str:
-    """Return shell commands that make a node run the interpreter, and the code, that this process runs."""
-    lines = [f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"']
-    code = Path(corpora.__file__).parents[1]
-    if code != Path(sysconfig.get_path("purelib")):
-        lines.append(f'export PYTHONPATH={shlex.quote(str(code))}"${{PYTHONPATH:+:$PYTHONPATH}}"')
-    return "; ".join(lines)
 
 
 def _quoted(value: str) -> str:
