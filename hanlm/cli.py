@@ -45,6 +45,8 @@ COMMANDS = (
     Command(("corpus", "tokenize"), "corpora.tokenize:tokenize", "Turn a corpus into Megatron token files."),
     Command(("extend-vocab",), "tokenizer.extend:extend", "Add Chinese tokens to a tokenizer and its model."),
     Command(("pretrain",), "pretrain.train:pretrain", "Continue pretraining on Megatron-Core."),
+    Command(("doctor",), "pretrain.planning.doctor:doctor", "Check a pretraining run before GPUs are spent."),
+    Command(("plan",), "pretrain.planning.plan:plan_layouts", "Propose layouts for a model on so many GPUs."),
     Command(("tasks",), "sft.tasks:tasks", "Turn labelled text into instructions and choices by templates."),
     Command(("sft",), "sft.train:sft", "Fine-tune on instructions with LoRA, and merge."),
     Command(("chat",), "sft.chat:chat", "Talk to a chat model."),

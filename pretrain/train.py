@@ -117,10 +117,10 @@ def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, l
     """
     refuse_existing(config.out, config.overwrite)
     check_reporters(config.report_to)
-    shape = _check_model(config)
+    shape = check_model(config)
     config.micro_batch(data_size=config.layout.data_size(_num_processes(config, is_plan=not verify)))
     tokens = [open_tokens(path, verify=verify) for path in config.tokens]
-    _check_tokens(config, shape, tokens)
+    check_tokens(config, shape, tokens)
     if verify and not (work_folder(config.out) / "checkpoints").is_dir():  # a run that goes on keeps its tokens
         for each in tokens:
             require_fresh(each)
@@ -133,7 +133,8 @@ def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, l
     return shape, tokens
 
 
-def _check_model(config: PretrainConfig) -> ModelShape:
+def check_model(config: PretrainConfig) -> ModelShape:
+    """Return the shape of a model that can be trained at the layout; refuse any other."""
     from pretrain.base_weights import HuggingFaceWeights
 
     shape = read_shape(config.model)  # first: for an unsuitable family no other sentence helps
@@ -147,7 +148,7 @@ def _check_model(config: PretrainConfig) -> ModelShape:
     return shape
 
 
-def _check_tokens(config: PretrainConfig, shape: ModelShape, tokens: Sequence[Tokens]) -> None:
+def check_tokens(config: PretrainConfig, shape: ModelShape, tokens: Sequence[Tokens]) -> None:
     """Refuse tokens of another tokenizer than the model's."""
     model_hash = tokenizer_hash(config.model)
     for each in tokens:

@@ -1,0 +1,78 @@
+"""Measures the peak memory of two training steps of made-up models; as a script under torchrun it writes the ratios."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pretrain.config import Phase, PretrainConfig
+from pretrain.data import Batch
+from pretrain.engine import Engine
+from pretrain.families import ModelShape
+from pretrain.layout import Layout
+from pretrain.model import build_model
+from pretrain.parallel import Place, parallel
+from pretrain.planning.measure import peak_memory_of
+from pretrain.planning.memory import Training, stage_memory
+
+SIZES = {"num_layers": 2, "hidden_size": 256, "ffn_size": 704, "num_heads": 8, "num_kv_heads": 4, "head_size": 32}
+CASES: tuple[dict[str, Any], ...] = (
+    {},
+    {"num_layers": 5, "hidden_size": 128, "head_size": 64},
+    {"vocab_size": 8192, "is_tied": True, "batch": 1},
+    {"hidden_size": 64, "num_heads": 2, "num_kv_heads": 2, "vocab_size": 20_000, "batch": 1, "length": 64},
+)
+
+
+def make_shape(**changes: Any) -> ModelShape:
+    """Return a LLaMA of these sizes."""
+    rest = {"family": "llama", "vocab_size": 512, "max_positions": 4096, "norm_eps": 1e-5, "rope_theta": 1e4}
+    return ModelShape(**(SIZES | rest | {"is_tied": False} | changes))
+
+
+def peak(shape: ModelShape, place: Place, dtype: torch.dtype, *, batch: int, length: int, micro_batches: int) -> int:
+    """Return the peak from before the model is made until after two steps."""
+    config = PretrainConfig(model=Path("m"), tokens=(Path("t"),), out=Path("o"), steps=2, seq_length=length)
+    with peak_memory_of(place.device) as measured:
+        model = build_model(shape, place, dtype=dtype, seq_length=length)
+        weights = {name: torch.randn(p.shape) for name, p in model.named_parameters()}
+        engine = Engine(model, shape, place, weights, config)
+        del weights
+        engine.start_phase(Phase(steps=2), num_base_tokens=0)
+        for _ in range(2):
+            ids = [torch.randint(shape.vocab_size, (batch, length)) for _ in range(micro_batches)]
+            engine.step([Batch(input_BT=x, label_BT=x.clone()) for x in ids], share=0.1)
+    return measured.num_bytes
+
+
+def ratio(place: Place, dtype: torch.dtype, case: dict[str, Any], *, micro_batches: int = 3) -> float:
+    """Return the formula's peak of this process over the measured one."""
+    changes = dict(case)
+    batch, length = changes.pop("batch", 2), changes.pop("length", 128)
+    shape = make_shape(**changes)
+    training = Training(
+        layout=place.layout,
+        data_size=place.data_size,
+        micro_batch_size=batch,
+        seq_length=length,
+        num_micro_batches=micro_batches,
+        bytes_per_value=dtype.itemsize,  # pyright: ignore[reportArgumentType]
+        device="cpu",
+    )
+    measured = peak(shape, place, dtype, batch=batch, length=length, micro_batches=micro_batches)
+    return stage_memory(shape, training, place.pipeline_rank).total / measured
+
+
+def main() -> None:
+    """Print, as JSON, this process's ratios for every case in fp32 and bf16; the layout comes as JSON."""
+    torch.set_num_threads(1)
+    folder, layout = Path(sys.argv[1]), Layout(**json.loads(sys.argv[2]))
+    with parallel(layout, seed=0) as place:
+        found = [ratio(place, dtype, case) for case in CASES for dtype in (torch.float32, torch.bfloat16)]
+        (folder / f"{place.rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
