@@ -69,7 +69,7 @@ def _chunk_nll(logits_NV: "torch.Tensor", labels_N: "torch.Tensor") -> "torch.Te
     return nll_N.double().masked_fill(~scored_N, 0.0)
 
 
-def bits_per_byte(total_nats: float, num_bytes: int) -> float:
+def bits_per_byte(total_nats: float, num_bytes: float) -> float:
     """Return the code length of a text in bits per UTF-8 byte (or per any other unit that was counted).
 
     Args:

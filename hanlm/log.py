@@ -4,17 +4,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from hanlm.errors import ConfigError
 from hanlm.files import replace_text
+from hanlm.trackers import check_reporters, open_trackers
 
-REPORTERS = ("tensorboard",)
+__all__ = ["Metrics", "Progress", "check_reporters", "drop_metrics_after", "is_main_process", "progress", "say"]
+
 _PLAIN_INTERVAL_SECONDS = 10.0
 
 
@@ -113,54 +113,57 @@ def progress(total: float | None, description: str, *, done: float = 0.0) -> Gen
         yield _Bar(total, description, done)
 
 
-def check_reporters(report_to: Sequence[str]) -> None:
-    """Refuse trackers that are unknown or not installed.
-
-    Raises:
-        ConfigError: Names the tracker.
-    """
-    if unknown := set(report_to) - set(REPORTERS):
-        raise ConfigError(f"report_to knows {', '.join(REPORTERS)}; got {', '.join(sorted(unknown))}.")
-    if "tensorboard" in report_to and find_spec("tensorboard") is None:
-        raise ConfigError("report_to tensorboard needs the package: pip install 'hanlm[tensorboard]'.")
-
-
 class Metrics:
     """Training metrics: always JSON lines, and other trackers by name.
 
     Args:
         folder: Holds ``metrics.jsonl`` (appended, so a resumed run continues it) and the trackers' files.
-        report_to: Names out of ``REPORTERS``.
+        report_to: Names out of ``hanlm.trackers.REPORTERS``.
         resumed_after: The last step of an earlier run that counts; what it wrote after that is dropped.
+        config: What trackers show beside the curves.
 
     Raises:
-        ConfigError: If a tracker is unknown or not installed.
+        ConfigError: If a tracker is unknown, not installed, or does not start.
     """
 
-    def __init__(self, folder: Path, report_to: Sequence[str] = (), *, resumed_after: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        report_to: Sequence[str] = (),
+        *,
+        resumed_after: int | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         check_reporters(report_to)
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         if resumed_after is not None:
             drop_metrics_after(self.path, resumed_after)
         self._file = self.path.open("a", encoding="utf-8")
-        self._board: Any = _tensorboard(folder / "tensorboard", resumed_after) if "tensorboard" in report_to else None
+        self._trackers = open_trackers(folder, report_to, resumed_after=resumed_after, config=config or {})
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """Record the values of one step; JSON has no NaN, so one becomes null."""
+        """Record the values of one step; JSON has no NaN, so one becomes null. Trackers get the other numbers."""
         plain = {name: None if isinstance(v, float) and not isfinite(v) else v for name, v in values.items()}
         self._file.write(json.dumps({"step": step, **plain}, ensure_ascii=False, allow_nan=False) + "\n")
         self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    self._board.add_scalar(name, value, step)
+        numbers = {n: v for n, v in plain.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        for name, tracker in list(self._trackers.items()) if numbers else ():
+            self._guarded(name, lambda tracker=tracker: tracker.write(step, numbers))
 
     def close(self) -> None:
         """Flush and close every tracker."""
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        for name, tracker in list(self._trackers.items()):
+            self._guarded(name, tracker.close)
+
+    def _guarded(self, name: str, action: Callable[[], None]) -> None:
+        """Let a tracker act; a run of weeks must not end because a server of curves is out of reach."""
+        try:
+            action()
+        except Exception as error:
+            del self._trackers[name]
+            say(f"{name} has failed and gets no more of this run ({error}); metrics.jsonl has everything")
 
 
 def drop_metrics_after(path: Path, step: int) -> None:
@@ -174,9 +177,3 @@ def drop_metrics_after(path: Path, step: int) -> None:
             except (ValueError, KeyError):
                 continue  # the last line of a killed run may be cut in the middle
         replace_text(path, "".join(line + "\n" for line in kept))
-
-
-def _tensorboard(folder: Path, resumed_after: int | None) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=None if resumed_after is None else resumed_after + 1)

@@ -202,8 +202,18 @@ def lines(
     y_title: str,
     colors: Sequence[str],
     limit: float | None = None,
+    points: bool = True,
 ) -> Any:
-    """Return curves, one per series of (x, y); the scale is cut a little above ``limit`` where a curve is higher."""
+    """Return curves, one per series of (x, y).
+
+    Args:
+        series: By name, x and y.
+        x_title: What x is.
+        y_title: What y is.
+        colors: One a series; those that share one differ in their dashes.
+        limit: The scale is cut a little above it where a curve is higher.
+        points: Whether each value is marked; leave that out where there are hundreds.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -213,7 +223,7 @@ def lines(
             name=name,
             x=list(x),
             y=list(y),
-            mode="lines+markers",
+            mode="lines+markers" if points or len(x) == 1 else "lines",
             # Curves that share a colour differ in their dashes.
             line={"color": color, "width": 2.4, "dash": _DASHES[seen.count(color) % len(_DASHES)]},
             marker={"size": 6},

@@ -6,7 +6,7 @@ one entry a document (``[bos] text [eos]``), and ``documents.parquet`` with a ro
 
 import resource
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,11 +89,24 @@ class Tokens:
     mix: Mapping[str, Any] | None = None
     """The manifest's ``mix``, where one was asked for: phases of training with weights by prefix."""
 
-    def documents(self, *, split: str) -> Any:
-        """Return the rows of ``documents.parquet`` of one split as a ``pyarrow.Table``."""
+    def documents(
+        self,
+        *,
+        split: str,
+        columns: Sequence[str] | None = None,
+        filters: Sequence[tuple[str, str, Any]] = (),
+    ) -> Any:
+        """Return the rows of ``documents.parquet`` of one split as a ``pyarrow.Table``.
+
+        Args:
+            split: ``train`` or ``valid``.
+            columns: Columns to read; by default all.
+            filters: Further conditions, as pyarrow writes them: ``("index", "in", [1, 2])``.
+        """
         import pyarrow.parquet as pq
 
-        return pq.read_table(self.path / DOCUMENTS, filters=[("split", "==", split)])
+        conditions = [("split", "==", split), *filters]
+        return pq.read_table(self.path / DOCUMENTS, columns=columns and list(columns), filters=conditions)
 
 
 def open_tokens(path: Path, *, verify: bool = True) -> Tokens:

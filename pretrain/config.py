@@ -13,6 +13,7 @@ from pretrain.launch.config import ClusterConfig, LauncherName, check_launch, pr
 from pretrain.layout import Layout, micro_batch_size
 from pretrain.lora_config import LoraConfig
 from pretrain.saving import Saving
+from pretrain.watching.options import FaultOptions, ForgettingOptions
 
 
 def _parse_mix(_hint: Any, given: Any) -> dict[str, float]:
@@ -137,7 +138,11 @@ class PretrainConfig:
     resume_step: int | None = None
     """Go on from the checkpoint of this step instead of the latest."""
     report_to: tuple[str, ...] = ()
-    """Trackers besides metrics.jsonl: tensorboard."""
+    """Trackers besides metrics.jsonl: tensorboard, wandb, swanlab, trackio."""
+    faults: FaultOptions = field(default_factory=FaultOptions)
+    """What is done about bad gradients and jumps of the loss."""
+    forgetting: ForgettingOptions = field(default_factory=ForgettingOptions)
+    """A budget for what a language may lose."""
     launch: LauncherName | None = None
     """Start the processes: here, as a job of Slurm's, as a PyTorchJob on Kubernetes, or over ssh."""
     nodes: int = 1

@@ -8,6 +8,7 @@ import numpy as np
 
 from hanlm.errors import ArtifactError
 from pretrain.parallel import Place
+from pretrain.watching.replay import Series
 
 _BLEND = ("dataset_index", "dataset_sample_index")
 _SET = ("document_index", "sample_index", "shuffle_index")
@@ -18,7 +19,7 @@ def index_hash(train: Any, place: Place) -> str:
     """Return the hash of an order of samples: which set, which documents, from which token on.
 
     Args:
-        train: A blended data set of megatron-core over GPT data sets.
+        train: A GPT data set of megatron-core, a blend of them, or a blend that changes on the way.
         place: This process's place; all processes call it.
 
     Raises:
@@ -41,11 +42,13 @@ def index_hash(train: Any, place: Place) -> str:
 
 
 def _arrays(train: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    for name in _BLEND:
+    is_blend = hasattr(train, "datasets")  # megatron-core makes none of a single set
+    for name in _BLEND if is_blend else ():
         yield name, getattr(train, name)
-    for i, dataset in enumerate(train.datasets):
-        for name in _SET:
-            yield f"{i} {name}", getattr(dataset, name)
+    for i, dataset in enumerate(train.datasets if is_blend else (train,)):
+        for part in dataset.parts if isinstance(dataset, Series) else (dataset,):
+            for name in _SET:
+                yield f"{i} {name}", getattr(part, name)
 
 
 def require_cursor(expected: Mapping[str, Any], got: Mapping[str, Any], *, step: int) -> None:

@@ -11,6 +11,10 @@ from hanlm.megatron import megatron_import
 from hanlm.tokens import TokenSet
 from pretrain.cursor import index_hash, require_cursor
 from pretrain.parallel import Place
+from pretrain.watching.replay import Raise, Reblended, cut_round, raised_shares
+
+_MORE_SEEDS = 1_000_003
+"""Lies between the seed of a round and that of what is drawn when more of one of its sets is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +70,36 @@ class TrainingData:
         self._global, self._micro = global_batch_size, micro_batch_size
         self._round: tuple[int, Any] = (-1, None)
         self._index_hash = ""
+        self._raises: Sequence[Raise] = ()
 
     def step(self, step: int) -> list[Batch]:
         """Return this process's microbatches of one step."""
-        number, offset = self._locate(step)
-        self._enter(number)
+        train, first = self.locate(step)
         mine = self._global // self._place.data_size
-        first = offset * self._global + self._place.data_rank * mine
-        samples = [self._round[1][i] for i in range(first, first + mine)]
+        first += self._place.data_rank * mine
+        samples = [train[i] for i in range(first, first + mine)]
         batches = [_stack(samples[i : i + self._micro], self._place) for i in range(0, mine, self._micro)]
         return [self._isolated(batch) for batch in batches] if self._isolate else batches
+
+    def locate(self, step: int) -> tuple[Any, int]:
+        """Return the data set that a step draws from, and the number of its first sample there, over all ranks."""
+        number, offset = self._locate(step)
+        self._enter(number)
+        return self._round[1], offset * self._global
+
+    def shares(self, step: int) -> dict[TokenSet, float]:
+        """Return the share of each set at a step, in the order of ``SampleParts.set_number``."""
+        shares, _ = self._rounds[min(self._locate(step)[0], len(self._rounds) - 1)]
+        return raised_shares(shares, [r for r in self._raises if r.step <= step])
+
+    def all_sets(self) -> list[TokenSet]:
+        """Return every set that some round draws from."""
+        return list(dict.fromkeys(each for shares, _ in self._rounds for each in shares))
+
+    def raise_shares(self, raises: Sequence[Raise]) -> None:
+        """Draw by these decisions, all that were ever taken; call it on every rank before the same step."""
+        self._raises = tuple(raises)
+        self._round = -1, None
 
     def _isolated(self, batch: Batch) -> Batch:
         return replace(batch, mask_B1TT=document_mask(batch.input_BT, self._eos))
@@ -119,11 +143,31 @@ class TrainingData:
 
     def _build(self, number: int) -> Any:
         shares, steps = self._rounds[min(number, len(self._rounds) - 1)]
+        parts = cut_round(self._first_step(number), steps, self._raises)
+        seed = self._seed + number
+        weights = [raised_shares(shares, self._raises[:num_raises]) for _, num_raises in parts]
+        train = self._draw(weights[0], steps * self._global, seed)
+        if len(parts) == 1:
+            return train
+        sizes = [num_steps * self._global for num_steps, _ in parts]
+        return Reblended(
+            train,
+            [(size, list(each.values())) for size, each in zip(sizes, weights, strict=True)],
+            lambda at, size: self._draw({list(shares)[at]: 1.0}, size, seed + _MORE_SEEDS),
+        )
+
+    def _first_step(self, number: int) -> int:
+        """Return the steps before a round."""
+        known = [steps for _, steps in self._rounds]
+        return sum(known[:number]) + max(0, number - len(known)) * known[-1]
+
+    def _draw(self, shares: Mapping[TokenSet, float], num_samples: int, seed: int) -> Any:
+        """Return Megatron's data set of so many samples, its order decided by the seed."""
         with megatron_import():
             from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
             from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
         config = GPTDatasetConfig(
-            random_seed=self._seed + number,
+            random_seed=seed,
             sequence_length=self._seq_length,
             blend_per_split=[([str(s.path) for s in shares], list(shares.values())), None, None],
             reset_position_ids=False,
@@ -133,7 +177,6 @@ class TrainingData:
             path_to_cache=str(self._cache),
             tokenizer=_SpecialIds(self._eos),  # pyright: ignore[reportArgumentType]
         )
-        num_samples = steps * self._global
         builder = BlendedMegatronDatasetBuilder(GPTDataset, [num_samples, 0, 0], lambda: True, config)
         train: Any = builder.build()[0]
         assert train is not None

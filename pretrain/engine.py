@@ -1,13 +1,12 @@
 """One model in training: Megatron's DDP, optimizer and schedules around it, one step at a time."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from hanlm.errors import InputError
 from hanlm.megatron import megatron_import
 from pretrain.config import Phase, PretrainConfig
 from pretrain.data import Batch
@@ -18,8 +17,6 @@ from pretrain.parallel import Place
 from pretrain.schedule import build_scheduler, set_rate
 from pretrain.shards import adopt_masters, gather, gather_masters, shards
 from pretrain.trainable import set_trainable, trained_rows
-
-_MAX_SKIPPED = 5
 
 
 class Engine:
@@ -40,7 +37,10 @@ class Engine:
         self._scheduler: Any = None
         self._new_rows: NewRows | None = None
         self._hooks: list[Any] = []
-        self._num_skipped = 0
+        self.has_moments = False
+        """Whether the phase's optimizer has moments to save: not before its first step that counted."""
+        self.special_ids: tuple[int, ...] = ()
+        """Labels that are not text: bos and eos."""
         for name, parameter in model.named_parameters():
             exact = weights[name].to(place.device, torch.float32)
             parameter.data.copy_(exact)
@@ -52,6 +52,7 @@ class Engine:
             from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
             from megatron.core.distributed.finalize_model_grads import finalize_model_grads
         self._forget_phase()
+        self.has_moments = False
         set_trainable(self.model, phase)
         if trained_rows(phase, has_new=num_base_tokens > 0) == "new":
             self._separate_new_rows(num_base_tokens)
@@ -158,22 +159,20 @@ class Engine:
         """The one optimizer in megatron-core's chain of them; there is one from the first phase on."""
         return self.optimizer.chained_optimizers[0]
 
-    def learning_rate(self) -> float:
-        """Return the rate of the last step."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
-    def step(self, batches: Sequence[Batch], *, share: float) -> tuple[float, float]:
-        """Do one optimizer step.
+    def step(
+        self, batches: Sequence[Batch], *, share: float, approve: Callable[[Sequence[torch.Tensor]], bool] | None = None
+    ) -> tuple[float, float]:
+        """Do one optimizer step; one whose gradient is not finite changes nothing.
 
         Args:
             batches: This process's microbatches.
             share: Share of the phase that is done when the step is.
+            approve: Is told the losses of the microbatches (none off the last stage): each [mean loss in nats a
+                token, then for each sequence the nats of its text tokens, then their number]. A step that it refuses
+                is left out too; all processes must come to the same answer.
 
         Returns:
             This process's mean loss in nats a token (0 off the last stage), and the norm of the gradient.
-
-        Raises:
-            InputError: If the gradient was not finite several steps in a row.
         """
         self._ddp.zero_grad_buffer()
         self.optimizer.zero_grad()
@@ -181,25 +180,19 @@ class Engine:
         if self._new_rows is not None:
             self._new_rows.sum_over_stages()
         set_rate(self._scheduler, share)
-        norm = self._update()
+        norm = self._update(wanted=approve is None or approve(losses))
         if self._new_rows is not None and self.config.distributed_optimizer:
             self._new_rows.write_back(self.model)  # megatron-core has moved them into its buffer
-        return (float(torch.stack(losses).mean()) if losses else 0.0), norm
+        return (float(torch.stack([row[0].float() for row in losses]).mean()) if losses else 0.0), norm
 
-    def _update(self) -> float:
-        """Clip and apply the gradient; a step whose gradient is not finite is left out."""
+    def _update(self, *, wanted: bool) -> float:
+        """Clip and apply the gradient where that is wanted and it is finite; return its norm."""
         [inner] = self.optimizer.chained_optimizers
         inner.prepare_grads()
         norm = float(inner.clip_grad_norm(self.config.clip_grad))
-        if math.isfinite(norm):
-            self._num_skipped = 0
+        if wanted and math.isfinite(norm):
             inner.step_with_ready_grads()
-            return norm
-        self._num_skipped += 1
-        if self._num_skipped >= _MAX_SKIPPED:
-            raise InputError(
-                f"expected finite gradients, got {norm} in {_MAX_SKIPPED} steps in a row; lower --lr or check the data."
-            )
+            self.has_moments = True
         return norm
 
     @torch.no_grad()
@@ -237,7 +230,16 @@ class Engine:
     def _train_microbatch(self, batches: Iterator[Batch], model: Any) -> tuple[Any, Any]:
         batch = next(batches)
         output = self._forward(model, batch, scale=1.0 / batch.label_BT.numel())
-        return output, lambda pair: (pair[0], pair[0].detach().clone())
+        return output, lambda pair: (pair[0], self._losses(batch, *pair))
+
+    def _losses(self, batch: Batch, mean: torch.Tensor, nll_N: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss, and of each sequence the nats of its text and the number of its text tokens, fp64."""
+        label_TB = batch.label_BT.T
+        is_text_TB = torch.ones_like(label_TB, dtype=torch.bool)
+        for i in self.special_ids:
+            is_text_TB &= label_TB != i
+        nats_B = (nll_N.view(label_TB.shape).double() * is_text_TB).sum(dim=0)
+        return torch.cat([mean.detach().double()[None], nats_B, is_text_TB.sum(dim=0).double()])
 
     def _score_microbatch(
         self, batches: Iterator[tuple[Batch, torch.Tensor]], model: Any, *, num_groups: int

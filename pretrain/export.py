@@ -1,7 +1,7 @@
 """Publishing: a checkpoint becomes a plain Hugging Face folder, on one process, without loading transformers."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def export(
     *,
     record: Mapping[str, Any],
     metrics: Path | None = None,
+    report: Callable[[Path], None] | None = None,
     overwrite: bool,
     keep_work: bool = False,
 ) -> None:
@@ -40,6 +41,7 @@ def export(
         shape: The model's hyperparameters.
         record: Further manifest keys.
         metrics: ``metrics.jsonl`` to copy.
+        report: Writes the run's page to the path it is given.
         overwrite: Whether a finished ``out`` may be replaced.
         keep_work: Whether ``OUT.work`` stays.
     """
@@ -63,6 +65,8 @@ def export(
         copy_tokenizer(config.model, draft.folder)
         if metrics is not None:
             shutil.copyfile(metrics, draft.folder / "metrics.jsonl")
+        if report is not None:
+            report(draft.folder / "report.html")
         write_model_card(draft.folder, title=out.name, base=config.model, body=_card(config, record))
         draft.record(**record)
 

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,17 @@ import torch
 from torch import distributed as dist
 
 from hanlm.errors import HanLMError, Interrupted
-from hanlm.log import Metrics, progress, say
+from hanlm.log import progress, say
 from hanlm.signals import StopRequest, stop_on_signal
 from pretrain.checkpoint import Checkpoint, Checkpoints
 from pretrain.config import Phase, PretrainConfig
 from pretrain.data import TrainingData
 from pretrain.engine import Engine
 from pretrain.evaluate import Validation
+from pretrain.mixture import total_steps
 from pretrain.schedule import Progress
 from pretrain.state import restore, sharded_state
+from pretrain.watching.watch import Watch
 
 
 @dataclass(kw_only=True)
@@ -37,8 +40,7 @@ class Run:
     num_base_tokens: int
     snapshot: Callable[[int], Callable[[Path], None]]
     """Returns what will publish the checkpoint of this very moment, once it is written, as the snapshot of a step."""
-    metrics: Metrics | None
-    """On the main process."""
+    watch: Watch
     progress: Progress = dataclasses.field(default_factory=Progress)
     last_validation: dict[str, float] = dataclasses.field(default_factory=dict[str, float])
     _saved_step: int = -1
@@ -53,8 +55,11 @@ class Run:
         self.last_validation = dict(state["last_validation"])
         if self.progress.phase < len(self.phases):
             self._start_phase()
+        self.watch.restore(state["watch"], self.progress.step, self.last_validation)
+        if self.progress.phase < len(self.phases):
             self.data.require(state["cursor"], self.progress.step)
-        restore(self.engine, checkpoint, with_optimizer=self.progress.phase_step > 0)
+        self.engine.has_moments = state["has_moments"]
+        restore(self.engine, checkpoint, with_optimizer=self.engine.has_moments)
         self._saved_step = checkpoint.step
 
     def train(self) -> Path:
@@ -86,7 +91,7 @@ class Run:
                 num_tokens = (self.progress.step - step) * self.config.global_batch_size * self.config.seq_length
                 speed = num_tokens / (self.progress.elapsed_seconds - seconds)
                 of = phase.trainable.replace("_", " ")
-                note = f"step {self.progress.step} of {of}, loss {loss:.3f}, {speed:,.0f} tokens/s"
+                note = f"step {self.progress.step} of {of}, loss {loss:.3f}, {self.watch.note(speed)}"
                 bar.advance(self._share() - before, note)
                 self._validate_if_due()
                 self.checkpoints.poll()
@@ -99,6 +104,7 @@ class Run:
     def _start_phase(self) -> None:
         phase = self.phases[self.progress.phase]
         self.engine.start_phase(phase, num_base_tokens=self.num_base_tokens)
+        self.watch.start_phase()
 
     def _save_or_stop(self, should_stop: bool) -> None:
         if not should_stop:
@@ -112,39 +118,41 @@ class Run:
     def _step(self, phase: Phase, stop: StopRequest) -> tuple[float, bool]:
         """Do one step; all processes agree on the loss, the clock and whether to stop."""
         started = time.monotonic()
-        place = self.engine.place
-        batches = self.data.step(self.progress.step)
-        loss, norm = self.engine.step(batches, share=self.progress.share(phase, ahead=1))
-        counts_here = place.is_last_stage and place.tensor_rank == 0
-        shared = [loss / place.data_size if counts_here else 0.0, float(stop.requested), 0.0]
-        if place.is_main:
-            shared[2] = time.monotonic() - started
+        place, step = self.engine.place, self.progress.step
+        batches = self.data.step(step)
+        approve = partial(self.watch.approve, step)
+        _, norm = self.engine.step(batches, share=self.progress.share(phase, ahead=1), approve=approve)
+        shared = [float(stop.requested), time.monotonic() - started if place.is_main else 0.0]
         if place.world_size > 1:
             tensor = torch.tensor(shared, dtype=torch.float64, device=place.device)
             dist.all_reduce(tensor)
             shared = tensor.tolist()
-        mean_loss, stops, seconds = shared
+        stops, seconds = shared
         self.progress.done(seconds)
-        self._log_step(mean_loss, norm, seconds)
+        loss = self.watch.settle(self.progress.step, norm, seconds)
+        self._log_step(loss, norm)
         if self.progress.share(phase) >= 1.0:
             self.progress.next_phase()
-        return mean_loss, stops > 0
+        return loss, stops > 0
 
-    def _log_step(self, loss: float, norm: float, seconds: float) -> None:
+    def _log_step(self, loss: float, norm: float) -> None:
         step = self.progress.step
-        if self.metrics is None or not (step == 1 or step % self.config.log_every == 0):
+        if not (step == 1 or step % self.config.log_every == 0):
             return
-        num_tokens = self.config.global_batch_size * self.config.seq_length
+        total = total_steps(self.phases)
+        elapsed = self.progress.elapsed_seconds
+        line = self.watch.line(
+            num_left=None if total is None else total - step, share=self._share(), elapsed_seconds=elapsed
+        )
         values = {
             "loss": loss,
-            "lr": self.engine.learning_rate(),
             "grad_norm": norm,
             "phase": self.progress.phase,
-            "tokens": step * num_tokens,
-            "tokens_per_second": num_tokens / seconds,
-            "elapsed_seconds": self.progress.elapsed_seconds,
+            "tokens": step * self.config.global_batch_size * self.config.seq_length,
+            "elapsed_seconds": elapsed,
         }
-        self.metrics.write(step, values)
+        if self.watch.metrics is not None:
+            self.watch.metrics.write(step, values | line)
 
     def _validate_if_due(self) -> None:
         """Validate before the first step and whenever another equal share of the run is done."""
@@ -156,11 +164,14 @@ class Run:
         self._num_evals_done = due
         started = time.monotonic()
         self.last_validation = self.validation.run(self.engine)
-        if self.metrics is not None:
+        if self.watch.metrics is not None:
             elapsed = {"elapsed_seconds": self.progress.elapsed_seconds}
-            self.metrics.write(self.progress.step, self.last_validation | elapsed)
+            self.watch.metrics.write(self.progress.step, self.last_validation | elapsed)
             bits = ", ".join(f"{n[6:]} {v:.3f}" for n, v in self.last_validation.items() if n.count("/") == 1)
             say(f"step {self.progress.step}: bits per byte {bits} (in {time.monotonic() - started:.1f} s)")
+        if (error := self.watch.validated(self.progress.step, self.last_validation)) is not None:
+            self._save()
+            raise error
 
     def _save_if_due(self) -> None:
         step, config = self.progress.step, self.config
@@ -173,14 +184,17 @@ class Run:
             self._save(then=self.snapshot(step) if is_snapshot else None)
 
     def _save(self, *, then: Callable[[Path], None] | None = None) -> None:
-        state = {
+        state: dict[str, Any] = {
+            # Between two phases there is no optimizer to keep: the next one begins with a fresh one. Nor is there
+            # while all steps of a phase were left out.
+            "has_moments": self.progress.phase_step > 0 and self.engine.has_moments,
             "progress": dataclasses.asdict(self.progress),
             "num_evals_done": self._num_evals_done,
             "last_validation": self.last_validation,
+            "watch": self.watch.state(),
             "fingerprint": dict(self.fingerprint),
             "cursor": self.data.cursor(self.progress.step),
         }
-        # Between two phases there is no optimizer to keep: the next one begins with a fresh one.
-        tensors = sharded_state(self.engine, with_optimizer=self.progress.phase_step > 0)
+        tensors = sharded_state(self.engine, with_optimizer=state["has_moments"])
         self.checkpoints.save(tensors, step=self.progress.step, state=state, then=then)
         self._saved_step, self._saved_at = self.progress.step, time.monotonic()

@@ -31,6 +31,9 @@ from pretrain.lora import LoraLayers, lora_weights
 from pretrain.mixture import Blend, blend_steps, blends, steps_of_one_pass, total_steps
 from pretrain.model import build_model, padded_vocab_size
 from pretrain.parallel import Place, parallel
+from pretrain.watching.documents import Documents
+from pretrain.watching.report_page import write_report
+from pretrain.watching.watch import Watch
 
 _FREE = frozenset(
     {
@@ -54,6 +57,7 @@ _FREE = frozenset(
         "nodes",
         "gpus_per_node",
         "cluster",
+        "forgetting",  # a checkpoint remembers what was decided
     }
 )
 """What may differ between a checkpoint and the run that goes on from it."""
@@ -77,7 +81,7 @@ def run_session(config: PretrainConfig, shape: ModelShape, tokens: list[Tokens])
         checkpoints = _open_work(config, place)
         found = _find_checkpoint(config, checkpoints, identity)
         run = _assemble(config, shape, tokens, place, checkpoints, identity)
-        run.metrics = _open_metrics(config, place, found)
+        run.watch.metrics = metrics = _open_metrics(config, place, found)
         if found is not None:
             run.resume(found)
             if place.is_main:
@@ -85,8 +89,8 @@ def run_session(config: PretrainConfig, shape: ModelShape, tokens: list[Tokens])
         try:
             last = run.train()
         finally:
-            if run.metrics is not None:
-                run.metrics.close()
+            if metrics is not None:
+                metrics.close()
         if place.is_main:
             _publish(config, shape, run, last)
         place.barrier()
@@ -98,6 +102,7 @@ def _identity(config: PretrainConfig, place: Place) -> dict[str, Any]:
     plain: dict[str, Any] = {k: v for k, v in to_plain(config).items() if k not in _FREE | {"model", "tokens"}}
     plain["precision"] = str(resolve_dtype(config.precision))
     plain["checkpoint_format"] = CHECKPOINT_FORMAT
+    plain["faults"].pop("max_bad_steps")  # decides when a run ends, not what it learns
     if place.is_main:
         plain["inputs"] = [fingerprint(path) for path in (config.model, *config.tokens)]
     return plain
@@ -180,19 +185,21 @@ def _assemble(
         cache=work_folder(config.out) / "index",
         isolate_documents=config.isolate_documents,
     )
+    engine = Engine(model, shape, place, {**weights, **lora_weights(model)}, config)
+    documents = Documents(tokens, place, work_folder(config.out) / "index")
+    engine.special_ids = documents.special_ids
+    validation = Validation(tokens, num_tokens=config.eval_tokens, seq_length=config.seq_length, batch_size=micro_batch)
     run = Run(
         config=config,
         phases=phases,
-        engine=Engine(model, shape, place, {**weights, **lora_weights(model)}, config),
+        engine=engine,
         data=data,
-        validation=Validation(
-            tokens, num_tokens=config.eval_tokens, seq_length=config.seq_length, batch_size=micro_batch
-        ),
+        validation=validation,
         checkpoints=checkpoints,
         fingerprint=identity,
         num_base_tokens=base_rows if has_new and base_rows is not None else 0,
         snapshot=lambda step: _snapshot(config, shape, run, step),
-        metrics=None,
+        watch=Watch(config, engine, data, documents, validation),
     )
     return run
 
@@ -211,7 +218,8 @@ def _rounds(
 def _open_metrics(config: PretrainConfig, place: Place, found: Checkpoint | None) -> Metrics | None:
     if not place.is_main:
         return None
-    return Metrics(work_folder(config.out), config.report_to, resumed_after=found.step if found else -1)
+    resumed_after = found.step if found else -1
+    return Metrics(work_folder(config.out), config.report_to, resumed_after=resumed_after, config=to_plain(config))
 
 
 def _record(run: Run) -> dict[str, Any]:
@@ -231,13 +239,15 @@ def _snapshot(config: PretrainConfig, shape: ModelShape, run: Run, step: int) ->
 
 def _publish(config: PretrainConfig, shape: ModelShape, run: Run, checkpoint: Path) -> None:
     work = work_folder(config.out)
+    record, metrics = _record(run), work / "metrics.jsonl"
     export(
         checkpoint,
         config.out,
         config,
         shape,
-        record=_record(run),
-        metrics=work / "metrics.jsonl",
+        record=record,
+        metrics=metrics,
+        report=lambda path: write_report(path, config, run.phases, metrics, record),
         overwrite=config.overwrite,
         keep_work=True,
     )

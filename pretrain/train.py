@@ -13,6 +13,7 @@ from pretrain.config import Phase, PretrainConfig
 from pretrain.families import ModelShape, read_shape
 from pretrain.layout import check_layout, num_processes
 from pretrain.mixture import Blend, blend_steps, blends, over_epochs, total_steps
+from pretrain.watching.checks import check_forgetting, forgetting_plan
 
 __all__ = ["Phase", "PretrainConfig", "plan", "pretrain"]
 
@@ -62,6 +63,7 @@ def plan(config: PretrainConfig) -> list[str]:
         f"a step: {config.global_batch_size} sequences of {config.seq_length} tokens, "
         f"{config.micro_batch(data_size=ranks)} at once on each of {ranks} data-parallel ranks"
     )
+    lines += forgetting_plan(config.forgetting, config.num_evals)
     return [*lines, f"publish {config.out}", *_launch_lines(config)]
 
 
@@ -128,6 +130,8 @@ def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, l
     num_steps = total_steps(config.resolved_phases(has_new_rows=has_new_rows(config, shape)))
     if len(blended) > 1:
         blend_steps(blended, num_steps)
+    shares = [b.shares for b in blended]
+    check_forgetting(config.forgetting, tokens, shares, eval_tokens=config.eval_tokens, num_evals=config.num_evals)
     for line in _warnings(config, tokens, blended, num_steps) if verify else []:
         say(line)
     return shape, tokens

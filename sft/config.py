@@ -89,7 +89,7 @@ class SftConfig:
     save_steps: int = 200
     """Steps between checkpoints in OUT.work, from which the same command resumes."""
     report_to: tuple[str, ...] = ()
-    """More trackers beside metrics.jsonl: tensorboard."""
+    """More trackers beside metrics.jsonl: tensorboard, wandb, swanlab, trackio."""
     preview: int = 0
     """Print so many rendered rows with the tokens that bear loss coloured, and do not train."""
     trust_remote_code: bool = False

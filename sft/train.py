@@ -149,7 +149,7 @@ def _train(config: SftConfig, tokenizer: Any, encoded: Encoded, draft: Draft) ->
     num_steps = -(-len(order) // a_step)
     budget = Budget(num_steps=num_steps, seconds=config.seconds, spent=spent)
     drop_metrics_after(draft.work / "metrics.jsonl", done)
-    metrics = Metrics(draft.work, config.report_to)
+    metrics = Metrics(draft.work, config.report_to, resumed_after=done if resume else None)
     if resume:
         say(f"resuming after step {done} of {num_steps}")
     with stop_on_signal() as stop, progress(1.0, "sft") as bar:
