@@ -19,8 +19,10 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
+# The recipe first and alone: it trains for so many seconds.
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(BIN)/python -m pytest -m "slow and not gpu" tests/e2e
+	$(BIN)/python -m pytest -m "slow and not gpu" --ignore tests/e2e --numprocesses 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

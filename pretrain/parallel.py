@@ -92,8 +92,7 @@ def parallel(layout: Layout, *, seed: int, meeting: Meeting | None = None) -> Ge
     """
     world_size = num_processes() or 1
     layout.data_size(world_size)
-    with without_cuda():
-        device = _join(world_size, meeting or Meeting())
+    with without_cuda(), process_group(meeting) as device:
         try:
             yield _place(layout, device, seed, meeting or Meeting())
         except RuntimeError as error:
@@ -107,11 +106,33 @@ def parallel(layout: Layout, *, seed: int, meeting: Meeting | None = None) -> Ge
             _leave()
 
 
+@contextmanager
+def process_group(meeting: Meeting | None = None) -> Generator[torch.device]:
+    """Join (or be) the group of processes for this block, if they have not joined already.
+
+    Processes of one torchrun can join once: a second time they would find the addresses of the first in its store. Who
+    wants several layouts one after another joins around all of them.
+    """
+    if dist.is_initialized():
+        yield _device()
+        return
+    device = _join(num_processes() or 1, meeting or Meeting())
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def _device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
 def _join(world_size: int, meeting: Meeting) -> torch.device:
     _mute()
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = _device()
+    if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     if world_size > 1:
@@ -160,7 +181,6 @@ def _leave() -> None:
 
     if mpu.model_parallel_is_initialized():
         mpu.destroy_model_parallel()
-    dist.destroy_process_group()
 
 
 def _mute() -> None:

@@ -1,5 +1,6 @@
 """`hanlm doctor`: every check that is cheaper than finding out in the middle of a run."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from hanlm.errors import ConfigError
@@ -35,12 +36,11 @@ def doctor(config: DoctorConfig) -> None:
     report = Report()
     shape, tokens = look_at_inputs(config, report, is_main=is_main_process())
     facts = facts_here(tokens, report)
-    if (num_processes() or 1) > 1:
-        planned_bytes = _look_together(config, shape, facts, report)
-    else:
-        planned_bytes = _look_alone(config, shape, facts, report)
-    if config.dry_run_steps and planned_bytes is not None and shape is not None:
-        _dry_run(config, shape, tokens, report, planned_bytes)
+    with _one_group():
+        look = _look_together if (num_processes() or 1) > 1 else _look_alone
+        planned_bytes = look(config, shape, facts, report)
+        if config.dry_run_steps and planned_bytes is not None and shape is not None:
+            _dry_run(config, shape, tokens, report, planned_bytes)
     report.close()
 
 
@@ -53,6 +53,15 @@ def plan(config: DoctorConfig) -> list[str]:
     if config.dry_run_steps:
         lines.append(f"train {config.dry_run_steps} steps of every phase into {config.out}.doctor, which is removed")
     return lines
+
+
+def _one_group() -> AbstractContextManager[object]:
+    """Under torchrun join once, for the looks and the dry run."""
+    if (num_processes() or 1) == 1:
+        return nullcontext()
+    from pretrain.parallel import process_group
+
+    return process_group()
 
 
 def _look_alone(config: DoctorConfig, shape: ModelShape | None, facts: Facts, report: Report) -> int | None:

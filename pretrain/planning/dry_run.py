@@ -1,7 +1,6 @@
 """A few real steps at the real layout, into a folder that is removed afterwards."""
 
 import json
-import os
 import shutil
 from dataclasses import fields, replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from pretrain.layout import num_processes
 from pretrain.planning.findings import Report
 from pretrain.planning.inputs import planned_training
 
-_ANOTHER_ATTEMPT = 1000
 _FURTHER = 1.1
 """How far a measured peak may be above the formula's before that is worth a warning."""
 
@@ -76,10 +74,6 @@ def _here(dry: PretrainConfig, shape: ModelShape, tokens: list[Tokens], report: 
     from pretrain.planning.measure import peak_memory_of
     from pretrain.session import run_session
 
-    if num_processes():
-        # The store of a torchrun remembers where the processes met before; another attempt's part of it is empty.
-        attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-        os.environ["TORCHELASTIC_RESTART_COUNT"] = str(attempt + _ANOTHER_ATTEMPT)
     device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
     try:
         with peak_memory_of(device) as peak:

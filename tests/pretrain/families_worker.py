@@ -5,13 +5,10 @@ from pathlib import Path
 
 import torch
 from family_parity import build_engine, require_parity, require_round_trip
-from torch import distributed as dist
 
-from pretrain import parallel
-from pretrain.cpu import without_cuda
 from pretrain.families import read_shape
 from pretrain.layout import Layout
-from pretrain.parallel import Place
+from pretrain.parallel import Place, parallel, process_group
 
 LAYOUTS = {
     "TP2": Layout(tensor=2),
@@ -34,24 +31,19 @@ def check(root: Path, name: str, place: Place, work: Path) -> None:
 
 def main(root: Path) -> None:
     """Print one line for each base and layout."""
-    with without_cuda():
-        device = parallel._join(2)
+    with process_group():
         for title, layout in LAYOUTS.items():
-            place = parallel._place(layout, device, seed=0)
-            for expected in sorted(root.glob("*/config.json")):
-                name = expected.parent.name
-                if layout.sequence_parallel and name not in WITH_SP:
-                    continue
-                try:
-                    check(root, name, place, root / "work" / title / name)
-                except Exception as error:
-                    raise RuntimeError(f"{title} {name}") from error
-                if place.is_main:
-                    print("holds:", title, name, flush=True)
-            from megatron.core import parallel_state
-
-            parallel_state.destroy_model_parallel()
-        dist.destroy_process_group()
+            with parallel(layout, seed=0) as place:
+                for expected in sorted(root.glob("*/config.json")):
+                    name = expected.parent.name
+                    if layout.sequence_parallel and name not in WITH_SP:
+                        continue
+                    try:
+                        check(root, name, place, root / "work" / title / name)
+                    except Exception as error:
+                        raise RuntimeError(f"{title} {name}") from error
+                    if place.is_main:
+                        print("holds:", title, name, flush=True)
 
 
 if __name__ == "__main__":
