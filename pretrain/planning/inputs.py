@@ -70,6 +70,7 @@ def planned_training(config: PretrainConfig, *, device: Any, bytes_per_value: An
         bytes_per_value=bytes_per_value,
         device=device,
         recomputes=config.recompute,
+        shards_optimizer=config.distributed_optimizer,
     )
 
 
