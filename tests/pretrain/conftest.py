@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,11 +47,24 @@ def write_tokens(out: Path, model: Path, *, num_documents: int = 60) -> Path:
 @pytest.fixture(scope="session")
 def extended_model(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny base, said to have been extended from 300 tokens."""
-    import shutil
-
     folder = tmp_path_factory.mktemp("extended") / "model"
     shutil.copytree(tiny_model_folder, folder)
     (folder / "vocab_report.json").write_text(json.dumps({"num_base_tokens": NUM_BASE_TOKENS}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tied_model(extended_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The extended model with its embedding as output layer."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("tied") / "model"
+    shutil.copytree(extended_model, folder)
+    config = json.loads((folder / "config.json").read_text()) | {"tie_word_embeddings": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 

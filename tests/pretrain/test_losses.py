@@ -5,7 +5,6 @@ import functools
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from places import ALONE
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from hanlm.tokens import open_tokens
 from pretrain.config import PretrainConfig
@@ -126,19 +125,6 @@ def reference(extended_model, tied_model, tiny_tokens, tmp_path_factory):
         return config, read_rows(out), load_file(out / "model.safetensors")
 
     return train
-
-
-@pytest.fixture(scope="module")
-def tied_model(extended_model, tmp_path_factory):
-    """The extended model with its embedding as output layer."""
-    folder = tmp_path_factory.mktemp("tied") / "model"
-    shutil.copytree(extended_model, folder)
-    config = json.loads((folder / "config.json").read_text()) | {"tie_word_embeddings": True}
-    (folder / "config.json").write_text(json.dumps(config))
-    weights = load_file(folder / "model.safetensors")
-    del weights["lm_head.weight"]
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
 
 
 def read_rows(out: Path) -> list[dict[str, float]]:

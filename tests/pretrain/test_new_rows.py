@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from pretrain.config import Phase, PretrainConfig
 from pretrain.train import pretrain
@@ -15,19 +15,6 @@ from pretrain.train import pretrain
 NUM_BASE = 300
 ROWS = Phase(trainable="new_rows", lr=0.05, steps=4)
 TABLES = ("model.embed_tokens.weight", "lm_head.weight")
-
-
-@pytest.fixture(scope="session")
-def tied_model(extended_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The extended model with its embedding as output layer."""
-    folder = tmp_path_factory.mktemp("tied") / "model"
-    shutil.copytree(extended_model, folder)
-    config = json.loads((folder / "config.json").read_text()) | {"tie_word_embeddings": True}
-    (folder / "config.json").write_text(json.dumps(config))
-    weights = load_file(folder / "model.safetensors")
-    del weights["lm_head.weight"]
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
 
 
 def assert_only_new_rows_changed(base: Path, trained: Path) -> None:
