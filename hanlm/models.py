@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from hanlm.architectures import require_causal
 from hanlm.errors import InputError
 from hanlm.model_folder import check_model_folder, copy_tokenizer
 
@@ -24,6 +25,7 @@ def load_model(
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoModelForCausalLM
 
+    require_causal(path)
     check_model_folder(path, trust_remote_code=trust_remote_code)
     _hide_shard_bars()
     try:

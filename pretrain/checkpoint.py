@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hanlm.artifact import SCHEMA_VERSION, open_artifact, verify_files
 from hanlm.errors import ArtifactError
@@ -20,7 +20,7 @@ from hanlm.files import fsync, replace_text
 from hanlm.megatron import megatron_import
 from hanlm.publish import seal
 from pretrain.parallel import Place
-from pretrain.pending import Hashes, PendingSave
+from pretrain.pending import Hashes, PendingSave, Writing
 from pretrain.saving import Saving
 
 CHECKPOINT_FORMAT = 2
@@ -39,6 +39,14 @@ class Checkpoint:
     """What the loop recorded beside the tensors."""
 
 
+class Prepare(Protocol):
+    """How a backend writes tensors into an empty folder; called on every process."""
+
+    def __call__(self, tensors: dict[str, Any], folder: Path, place: Place, /, *, in_background: bool) -> Writing:
+        """Return this process's part of it; in the background, tensors are copied first."""
+        ...
+
+
 class Checkpoints:
     """The checkpoints of one run.
 
@@ -46,11 +54,12 @@ class Checkpoints:
         folder: Where they lie.
         place: This process's place.
         keep: How many of the latest stay.
-        saving: How they are written, and which stay besides.
+        saving: When they are written, and which stay besides.
+        prepare: How they are written.
     """
 
-    def __init__(self, folder: Path, place: Place, *, keep: int, saving: Saving) -> None:
-        self.folder, self.place, self._keep, self._saving = folder, place, keep, saving
+    def __init__(self, folder: Path, place: Place, *, keep: int, saving: Saving, prepare: Prepare) -> None:
+        self.folder, self.place, self._keep, self._saving, self._prepare = folder, place, keep, saving, prepare
         self._pending: tuple[int, PendingSave] | None = None
 
     def clean(self) -> None:
@@ -80,7 +89,7 @@ class Checkpoints:
         A save that is still going on is waited for: there is never more than one.
 
         Args:
-            tensors: Megatron's sharded state dict.
+            tensors: What the backend writes.
             step: Names the checkpoint.
             state: Plain values to record with it.
             then: What to do with the finished checkpoint; called on the main process, before older ones go.
@@ -131,7 +140,8 @@ class Checkpoints:
             self._prune(step)
 
         in_background = self._saving.asynchronous
-        self._pending = step, PendingSave(tensors, partial, self.place, publish, in_background=in_background)
+        writing = self._prepare(tensors, partial, self.place, in_background=in_background)
+        self._pending = step, PendingSave(writing, self.place, publish, in_background=in_background)
 
     def _advance(self, *, until_done: bool) -> None:
         if self._pending is None:

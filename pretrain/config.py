@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from hanlm.devices import Precision
 from hanlm.errors import ConfigError
+from pretrain.accelerated.options import AccelerateOptions
 from pretrain.launch.config import ClusterConfig, LauncherName, check_launch, processes_per_node
 from pretrain.layout import Layout, micro_batch_size
 from pretrain.lora_config import LoraConfig
@@ -60,7 +61,7 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PretrainConfig:
-    """Continued pretraining on Megatron-Core."""
+    """Continued pretraining, on Megatron-Core or with transformers and accelerate."""
 
     model: Path
     """Model folder to start from, such as the result of `extend-vocab`."""
@@ -68,6 +69,10 @@ class PretrainConfig:
     """Tokens artifacts, made by `hanlm corpus tokenize` with this model's tokenizer."""
     out: Path
     """Folder of the trained model. `OUT.work` holds checkpoints, `OUT.snapshots` the snapshots."""
+    backend: Literal["megatron", "accelerate"] = "megatron"
+    """megatron for the families it knows; accelerate for every other causal model that transformers knows."""
+    accelerate: AccelerateOptions = field(default_factory=AccelerateOptions)
+    """What only the accelerate backend can do."""
     steps: int | None = None
     """Train all weights for this many steps. The run is deterministic."""
     seconds: float | None = None

@@ -14,6 +14,7 @@ from pretrain.families import ModelShape
 from pretrain.loss import VocabPart, linear_cross_entropy
 from pretrain.new_rows import NewRows
 from pretrain.parallel import Place
+from pretrain.sample_losses import sample_losses
 from pretrain.schedule import build_scheduler, set_rate
 from pretrain.shards import adopt_masters, gather, gather_masters, shards
 from pretrain.trainable import set_trainable, trained_rows
@@ -167,9 +168,8 @@ class Engine:
         Args:
             batches: This process's microbatches.
             share: Share of the phase that is done when the step is.
-            approve: Is told the losses of the microbatches (none off the last stage): each [mean loss in nats a
-                token, then for each sequence the nats of its text tokens, then their number]. A step that it refuses
-                is left out too; all processes must come to the same answer.
+            approve: Is told the losses of the microbatches (none off the last stage), as ``sample_losses`` gives
+                them. A step that it refuses is left out too; all processes must come to the same answer.
 
         Returns:
             This process's mean loss in nats a token (0 off the last stage), and the norm of the gradient.
@@ -233,13 +233,8 @@ class Engine:
         return output, lambda pair: (pair[0], self._losses(batch, *pair))
 
     def _losses(self, batch: Batch, mean: torch.Tensor, nll_N: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss, and of each sequence the nats of its text and the number of its text tokens, fp64."""
-        label_TB = batch.label_BT.T
-        is_text_TB = torch.ones_like(label_TB, dtype=torch.bool)
-        for i in self.special_ids:
-            is_text_TB &= label_TB != i
-        nats_B = (nll_N.view(label_TB.shape).double() * is_text_TB).sum(dim=0)
-        return torch.cat([mean.detach().double()[None], nats_B, is_text_TB.sum(dim=0).double()])
+        nll_TB = nll_N.view(batch.label_BT.T.shape)
+        return sample_losses(mean, nll_TB.T, batch.label_BT, self.special_ids)
 
     def _score_microbatch(
         self, batches: Iterator[tuple[Batch, torch.Tensor]], model: Any, *, num_groups: int

@@ -11,8 +11,8 @@ from torch import distributed as dist
 
 from hanlm.bits import bits_per_byte
 from hanlm.tokens import Tokens, TokenSet
+from pretrain.backend import TrainingEngine
 from pretrain.data import Batch
-from pretrain.engine import Engine
 from pretrain.parallel import Place
 
 _SCORED, _NOT_SCORED = True, False
@@ -69,7 +69,7 @@ class Validation:
             self.num_bytes[group] += num_bytes
             self._windows.extend(_windows(ids, artifact, group, self._seq_length))
 
-    def run(self, engine: Engine) -> dict[str, float]:
+    def run(self, engine: TrainingEngine) -> dict[str, float]:
         """Return bits per byte as ``valid/LANG`` and ``valid/LANG/DOMAIN``; call it on every process."""
         place = engine.place
         batches = list(self._batches(place))

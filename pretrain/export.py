@@ -10,10 +10,9 @@ from hanlm.log import say
 from hanlm.model_folder import copy_tokenizer, write_model_card
 from hanlm.publish import publish
 from hanlm.tokenizing import tokenizer_hash
-from pretrain.adapter import merge, write_adapter
+from pretrain.adapter import write_adapter
 from pretrain.checkpoint_tensors import CheckpointTensors
 from pretrain.config import Phase, PretrainConfig
-from pretrain.export_weights import write_weights
 from pretrain.families import ModelShape
 from pretrain.trainable import trained_rows
 
@@ -24,7 +23,7 @@ def export(
     checkpoint: Path,
     out: Path,
     config: PretrainConfig,
-    shape: ModelShape,
+    write: Callable[[Path, Path], None],
     *,
     record: Mapping[str, Any],
     metrics: Path | None = None,
@@ -38,7 +37,7 @@ def export(
         checkpoint: A finished checkpoint.
         out: The artifact.
         config: The run's configuration, recorded in the manifest.
-        shape: The model's hyperparameters.
+        write: Writes a checkpoint's weights into a folder.
         record: Further manifest keys.
         metrics: ``metrics.jsonl`` to copy.
         report: Writes the run's page to the path it is given.
@@ -56,9 +55,7 @@ def export(
         overwrite=overwrite,
         keep_work=keep_work,
     ) as draft:
-        tensors = CheckpointTensors(checkpoint)
-        update = merge(tensors, config.lora) if config.has_lora else None
-        write_weights(tensors, draft.folder, config.model, shape, update=update)
+        write(checkpoint, draft.folder)
         for name in _CONFIGS:
             if (config.model / name).is_file():
                 shutil.copyfile(config.model / name, draft.folder / name)
@@ -100,7 +97,8 @@ def export_adapter(
 
 
 def _card(config: PretrainConfig, record: Mapping[str, Any]) -> str:
-    lines = [f"Continued pretraining of `{config.model.name}` with HanLM on Megatron-Core."]
+    engines = {"megatron": "Megatron-Core", "accelerate": "transformers and accelerate"}
+    lines = [f"Continued pretraining of `{config.model.name}` with HanLM on {engines[config.backend]}."]
     for path in config.tokens:
         manifest = read_manifest(path) or {}
         for entry in manifest.get("datasets", []):

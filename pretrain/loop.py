@@ -14,14 +14,13 @@ from torch import distributed as dist
 from hanlm.errors import HanLMError, Interrupted
 from hanlm.log import progress, say
 from hanlm.signals import StopRequest, stop_on_signal
+from pretrain.backend import TrainingEngine
 from pretrain.checkpoint import Checkpoint, Checkpoints
 from pretrain.config import Phase, PretrainConfig
 from pretrain.data import TrainingData
-from pretrain.engine import Engine
 from pretrain.evaluate import Validation
 from pretrain.mixture import total_steps
 from pretrain.schedule import Progress
-from pretrain.state import restore, sharded_state
 from pretrain.watching.watch import Watch
 
 
@@ -31,7 +30,7 @@ class Run:
 
     config: PretrainConfig
     phases: Sequence[Phase]
-    engine: Engine
+    engine: TrainingEngine
     data: TrainingData
     validation: Validation
     checkpoints: Checkpoints
@@ -59,7 +58,7 @@ class Run:
         if self.progress.phase < len(self.phases):
             self.data.require(state["cursor"], self.progress.step)
         self.engine.has_moments = state["has_moments"]
-        restore(self.engine, checkpoint, with_optimizer=self.engine.has_moments)
+        self.engine.restore(checkpoint, with_optimizer=self.engine.has_moments)
         self._saved_step = checkpoint.step
 
     def train(self) -> Path:
@@ -195,6 +194,6 @@ class Run:
             "fingerprint": dict(self.fingerprint),
             "cursor": self.data.cursor(self.progress.step),
         }
-        tensors = sharded_state(self.engine, with_optimizer=state["has_moments"])
+        tensors = self.engine.state(with_optimizer=state["has_moments"])
         self.checkpoints.save(tensors, step=self.progress.step, state=state, then=then)
         self._saved_step, self._saved_at = self.progress.step, time.monotonic()

@@ -94,16 +94,28 @@ def parallel(layout: Layout, *, seed: int, meeting: Meeting | None = None) -> Ge
     layout.data_size(world_size)
     with without_cuda(), process_group(meeting) as device:
         try:
-            yield _place(layout, device, seed, meeting or Meeting())
-        except RuntimeError as error:
-            if not _is_loss_of_contact(error):
-                raise
-            raise LostContact(
-                f"process {dist.get_rank()} on {this_node()} lost contact with another one ({_first_sentence(error)}); "
-                "look at the other nodes' logs, and run the same command again to go on from the last checkpoint."
-            ) from error
+            with in_contact():
+                yield _place(layout, device, seed, meeting or Meeting())
         finally:
             _leave()
+
+
+@contextmanager
+def in_contact() -> Generator[None]:
+    """Say in one sentence that another process was lost.
+
+    Raises:
+        LostContact: If another process ended, or could not be reached any more.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_loss_of_contact(error):
+            raise
+        raise LostContact(
+            f"process {dist.get_rank()} on {this_node()} lost contact with another one ({_first_sentence(error)}); "
+            "look at the other nodes' logs, and run the same command again to go on from the last checkpoint."
+        ) from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ written, the table of contents) happens between two steps, in ``advance``.
 import queue
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,39 +19,33 @@ type Hashes = Mapping[str, Mapping[str, Any]]
 """Size and hash of files by their names, as a manifest lists them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What a process has to do for a checkpoint; how, its backend knows."""
+
+    write: Callable[[], Hashes]
+    """Writes this process's files; may run while training goes on. Raises OSError where that fails."""
+    finalize: Callable[[], None]
+    """Called on every process, once all have written."""
+
+
 class PendingSave:
     """One save; every process makes one and calls ``advance`` together with the others.
 
     Args:
-        tensors: Megatron's sharded state dict.
-        folder: An empty folder that all processes see.
+        writing: This process's part.
         place: This process's place.
         publish: Makes the folder a checkpoint, given what the writers' files hold; called on the main process.
-        in_background: Whether to write while the caller goes on. The tensors are copied first.
+        in_background: Whether to write while the caller goes on.
     """
 
     def __init__(
-        self,
-        tensors: dict[str, Any],
-        folder: Path,
-        place: Place,
-        publish: Callable[[Hashes], None],
-        *,
-        in_background: bool,
+        self, writing: Writing, place: Place, publish: Callable[[Hashes], None], *, in_background: bool
     ) -> None:
-        from megatron.core import dist_checkpointing
-
-        results = _plain_results()
         self._place, self._publish, self._in_background = place, publish, in_background
-        self._request: Any = dist_checkpointing.save(
-            tensors, str(folder), async_sharded_save=True, async_strategy="mcore"
-        )
-        buckets = [] if self._request.preload_fn is None else self._request.preload_fn()
-        if in_background and place.device.type == "cpu":
-            buckets = [_copied(bucket) for bucket in buckets]
+        self._finalize: Callable[[], None] | None = writing.finalize
         self._is_published = False
-        transforms = self._request.async_fn.args[0] if buckets else []
-        self._work = self._start(lambda: _write(buckets, transforms, results))
+        self._work = self._start(writing.write)
 
     def advance(self, *, until_done: bool) -> bool:
         """Go on with what the threads have finished; call it on every process.
@@ -70,14 +65,12 @@ class PendingSave:
                 wait([self._work])
             if any(self._place.agree(float(not self._work.done()))):
                 return False
-            is_written = self._request is None
             hashes = self._outcomes()
-            if is_written:
+            if self._finalize is None:
                 self._is_published = True
             else:
-                for finalize in self._request.finalize_fns:
-                    finalize()
-                self._request = None
+                self._finalize()
+                self._finalize = None
                 self._work = self._start(partial(self._publish, hashes) if self._place.is_main else dict)
         return True
 
@@ -106,6 +99,31 @@ class PendingSave:
             kind = OSError if all(is_os for _, is_os in failed) else RuntimeError
             raise kind("; ".join(words for words, _ in failed)) from error
         return {name: entry for *_, hashes in everyone for name, entry in (hashes or {}).items()}
+
+
+def sharded_writing(tensors: dict[str, Any], folder: Path, place: Place, *, in_background: bool) -> Writing:
+    """Return how Megatron's sharded state dict is written; call it on every process.
+
+    Args:
+        tensors: The state dict; it is copied where it is written in the background.
+        folder: An empty folder that all processes see.
+        place: This process's place.
+        in_background: Whether training goes on meanwhile.
+    """
+    from megatron.core import dist_checkpointing
+
+    results = _plain_results()
+    request: Any = dist_checkpointing.save(tensors, str(folder), async_sharded_save=True, async_strategy="mcore")
+    buckets = [] if request.preload_fn is None else request.preload_fn()
+    if in_background and place.device.type == "cpu":
+        buckets = [_copied(bucket) for bucket in buckets]
+    transforms = request.async_fn.args[0] if buckets else []
+
+    def finalize() -> None:
+        for each in request.finalize_fns:
+            each()
+
+    return Writing(lambda: _write(buckets, transforms, results), finalize)
 
 
 def _plain_results() -> "queue.Queue[Any]":

@@ -17,20 +17,15 @@ from hanlm.model_folder import num_base_tokens
 from hanlm.publish import hold, work_folder
 from hanlm.tokens import Tokens, TokenSet
 from pretrain.arrival import Meeting
-from pretrain.base_weights import HuggingFaceWeights
+from pretrain.backend import Backend
 from pretrain.checkpoint import CHECKPOINT_FORMAT, Checkpoint, Checkpoints
 from pretrain.config import PretrainConfig
-from pretrain.convert import local_weights
 from pretrain.data import TrainingData
-from pretrain.engine import Engine
 from pretrain.evaluate import Validation
-from pretrain.export import export, export_adapter
-from pretrain.families import ModelShape
+from pretrain.export import export
 from pretrain.loop import Run
-from pretrain.lora import LoraLayers, lora_weights
 from pretrain.mixture import Blend, blend_steps, blends, steps_of_one_pass, total_steps
-from pretrain.model import build_model, padded_vocab_size
-from pretrain.parallel import Place, parallel
+from pretrain.parallel import Place
 from pretrain.watching.documents import Documents
 from pretrain.watching.report_page import write_report
 from pretrain.watching.watch import Watch
@@ -64,7 +59,7 @@ _FREE = frozenset(
 _PUBLISHED = "published"
 
 
-def run_session(config: PretrainConfig, shape: ModelShape, tokens: list[Tokens]) -> Path:
+def run_session(config: PretrainConfig, backend: Backend, tokens: list[Tokens]) -> Path:
     """Train and publish; every process of the layout calls it."""
     cluster = config.cluster
     meeting = Meeting(
@@ -74,13 +69,13 @@ def run_session(config: PretrainConfig, shape: ModelShape, tokens: list[Tokens])
         step_seconds=cluster.step_seconds,
     )
     with (
-        parallel(config.layout, seed=config.seed, meeting=meeting) as place,
+        backend.processes(meeting) as place,
         hold(config.out) if place.is_main else nullcontext(),
     ):
         identity = _identity(config, place)
-        checkpoints = _open_work(config, place)
+        checkpoints = _open_work(config, backend, place)
         found = _find_checkpoint(config, checkpoints, identity)
-        run = _assemble(config, shape, tokens, place, checkpoints, identity)
+        run = _assemble(config, backend, tokens, place, checkpoints, identity)
         run.watch.metrics = metrics = _open_metrics(config, place, found)
         if found is not None:
             run.resume(found)
@@ -92,7 +87,7 @@ def run_session(config: PretrainConfig, shape: ModelShape, tokens: list[Tokens])
             if metrics is not None:
                 metrics.close()
         if place.is_main:
-            _publish(config, shape, run, last)
+            _publish(config, backend, run, last)
         place.barrier()
     return config.out
 
@@ -108,7 +103,7 @@ def _identity(config: PretrainConfig, place: Place) -> dict[str, Any]:
     return plain
 
 
-def _open_work(config: PretrainConfig, place: Place) -> Checkpoints:
+def _open_work(config: PretrainConfig, backend: Backend, place: Place) -> Checkpoints:
     """Prepare ``OUT.work``: nothing of a finished run, no half-written checkpoint, no old index."""
     work = work_folder(config.out)
     if place.is_main:
@@ -118,7 +113,9 @@ def _open_work(config: PretrainConfig, place: Place) -> Checkpoints:
         # Megatron's index of the data is written in place: one that a kill cut short would be taken for whole.
         shutil.rmtree(work / "index", ignore_errors=True)
     place.barrier()
-    checkpoints = Checkpoints(work / "checkpoints", place, keep=config.keep_checkpoints, saving=config.saving)
+    checkpoints = Checkpoints(
+        work / "checkpoints", place, keep=config.keep_checkpoints, saving=config.saving, prepare=backend.prepare_save
+    )
     checkpoints.clean()
     return checkpoints
 
@@ -152,27 +149,15 @@ def _find_checkpoint(
 
 def _assemble(
     config: PretrainConfig,
-    shape: ModelShape,
+    backend: Backend,
     tokens: list[Tokens],
     place: Place,
     checkpoints: Checkpoints,
     identity: Mapping[str, Any],
 ) -> Run:
     base_rows = num_base_tokens(config.model)
-    has_new = base_rows is not None and base_rows < shape.vocab_size
+    has_new = base_rows is not None and base_rows < backend.vocab_size
     phases = config.resolved_phases(has_new_rows=has_new)
-    dtype = resolve_dtype(config.precision)
-    model = build_model(shape, place, dtype=dtype, seq_length=config.seq_length, recompute=config.recompute)
-    names = [name for name, _ in model.named_parameters()]
-    if config.has_lora:
-        model.lora = LoraLayers(model, shape, place, config.lora, seed=config.seed)
-    weights = local_weights(
-        names,
-        HuggingFaceWeights(config.model),
-        shape,
-        place,
-        vocab_rows=padded_vocab_size(shape, place.layout.tensor),
-    )
     micro_batch = config.micro_batch(data_size=place.data_size)
     data = TrainingData(
         _rounds(config, blends(tokens, config.mix), total_steps(phases)),
@@ -185,7 +170,7 @@ def _assemble(
         cache=work_folder(config.out) / "index",
         isolate_documents=config.isolate_documents,
     )
-    engine = Engine(model, shape, place, {**weights, **lora_weights(model)}, config)
+    engine = backend.engine(place)
     documents = Documents(tokens, place, work_folder(config.out) / "index")
     engine.special_ids = documents.special_ids
     validation = Validation(tokens, num_tokens=config.eval_tokens, seq_length=config.seq_length, batch_size=micro_batch)
@@ -198,7 +183,7 @@ def _assemble(
         checkpoints=checkpoints,
         fingerprint=identity,
         num_base_tokens=base_rows if has_new and base_rows is not None else 0,
-        snapshot=lambda step: _snapshot(config, shape, run, step),
+        snapshot=lambda step: _snapshot(config, backend, run, step),
         watch=Watch(config, engine, data, documents, validation),
     )
     return run
@@ -232,19 +217,19 @@ def _record(run: Run) -> dict[str, Any]:
     }
 
 
-def _snapshot(config: PretrainConfig, shape: ModelShape, run: Run, step: int) -> Callable[[Path], None]:
+def _snapshot(config: PretrainConfig, backend: Backend, run: Run, step: int) -> Callable[[Path], None]:
     out = config.out.with_name(config.out.name + ".snapshots") / f"step-{step}"
-    return partial(export, out=out, config=config, shape=shape, record=_record(run), overwrite=True)
+    return partial(export, out=out, config=config, write=backend.write_model, record=_record(run), overwrite=True)
 
 
-def _publish(config: PretrainConfig, shape: ModelShape, run: Run, checkpoint: Path) -> None:
+def _publish(config: PretrainConfig, backend: Backend, run: Run, checkpoint: Path) -> None:
     work = work_folder(config.out)
     record, metrics = _record(run), work / "metrics.jsonl"
     export(
         checkpoint,
         config.out,
         config,
-        shape,
+        backend.write_model,
         record=record,
         metrics=metrics,
         report=lambda path: write_report(path, config, run.phases, metrics, record),
@@ -252,6 +237,6 @@ def _publish(config: PretrainConfig, shape: ModelShape, run: Run, checkpoint: Pa
         keep_work=True,
     )
     if config.has_lora:
-        export_adapter(checkpoint, config, shape, run.phases, num_base_tokens=run.num_base_tokens)
+        backend.publish_adapter(checkpoint, run.phases, num_base_tokens=run.num_base_tokens)
     shutil.rmtree(work / "index", ignore_errors=True)
     (work / _PUBLISHED).touch()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hanlm.errors import ConfigError, InputError
 from hanlm.log import check_reporters, say
@@ -9,11 +10,15 @@ from hanlm.model_folder import check_model_folder, num_base_tokens
 from hanlm.publish import refuse_existing, work_folder
 from hanlm.tokenizing import require_same_tokenizer, tokenizer_hash
 from hanlm.tokens import Tokens, open_tokens, require_fresh
+from pretrain.accelerated.inputs import BaseSize, check_base, check_options
 from pretrain.config import Phase, PretrainConfig
 from pretrain.families import ModelShape, read_shape
 from pretrain.layout import check_layout, num_processes
 from pretrain.mixture import Blend, blend_steps, blends, over_epochs, total_steps
 from pretrain.watching.checks import check_forgetting, forgetting_plan
+
+if TYPE_CHECKING:
+    from pretrain.backend import Backend
 
 __all__ = ["Phase", "PretrainConfig", "plan", "pretrain"]
 
@@ -39,7 +44,17 @@ def pretrain(config: PretrainConfig) -> Path | None:
     shape, tokens = check_inputs(config, verify=True)
     from pretrain.session import run_session
 
-    return run_session(config, shape, tokens)
+    return run_session(config, _backend(config, shape), tokens)
+
+
+def _backend(config: PretrainConfig, shape: ModelShape | BaseSize) -> "Backend":
+    if isinstance(shape, ModelShape):
+        from pretrain.megatron import MegatronBackend
+
+        return MegatronBackend(config, shape)
+    from pretrain.accelerated.backend import AccelerateBackend
+
+    return AccelerateBackend(config, vocab_size=shape.vocab_size)
 
 
 def plan(config: PretrainConfig) -> list[str]:
@@ -55,6 +70,11 @@ def plan(config: PretrainConfig) -> list[str]:
     ]
     phases = config.resolved_phases(has_new_rows=has_new_rows(config, shape))
     lines += _warnings(config, tokens, blended, total_steps(phases))
+    if config.backend == "accelerate":
+        rank = config.accelerate.lora_rank
+        lines.append(
+            f"with transformers and accelerate: {f'LoRA of rank {rank}' if rank else 'the weights themselves'}"
+        )
     for phase in phases:
         length = f"{phase.steps} steps" if phase.steps else f"{phase.seconds:g} seconds"
         lines.append(f"{length} of {phase.trainable.replace('_', ' ')} at a rate of up to {phase.lr:g}")
@@ -110,7 +130,7 @@ def _num_processes(config: PretrainConfig, *, is_plan: bool) -> int:
     )
 
 
-def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, list[Tokens]]:
+def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape | BaseSize, list[Tokens]]:
     """Refuse inputs that cannot be trained on, before anything heavy starts and anything is written.
 
     Args:
@@ -137,8 +157,18 @@ def check_inputs(config: PretrainConfig, *, verify: bool) -> tuple[ModelShape, l
     return shape, tokens
 
 
-def check_model(config: PretrainConfig) -> ModelShape:
-    """Return the shape of a model that can be trained at the layout; refuse any other."""
+def check_model(config: PretrainConfig) -> ModelShape | BaseSize:
+    """Return how large a model is that its backend can train; refuse any other."""
+    check_options(config)
+    if config.backend == "megatron":
+        return check_megatron_model(config)
+    size = check_base(config)
+    config.resolved_phases(has_new_rows=has_new_rows(config, size))
+    return size
+
+
+def check_megatron_model(config: PretrainConfig) -> ModelShape:
+    """Return the shape of a model that Megatron-Core can train at the layout; refuse any other."""
     from pretrain.base_weights import HuggingFaceWeights
 
     shape = read_shape(config.model)  # first: for an unsuitable family no other sentence helps
@@ -152,7 +182,7 @@ def check_model(config: PretrainConfig) -> ModelShape:
     return shape
 
 
-def check_tokens(config: PretrainConfig, shape: ModelShape, tokens: Sequence[Tokens]) -> None:
+def check_tokens(config: PretrainConfig, shape: ModelShape | BaseSize, tokens: Sequence[Tokens]) -> None:
     """Refuse tokens of another tokenizer than the model's."""
     model_hash = tokenizer_hash(config.model)
     for each in tokens:
@@ -170,7 +200,7 @@ def check_tokens(config: PretrainConfig, shape: ModelShape, tokens: Sequence[Tok
             )
 
 
-def has_new_rows(config: PretrainConfig, shape: ModelShape) -> bool:
+def has_new_rows(config: PretrainConfig, shape: ModelShape | BaseSize) -> bool:
     """Return whether the model's vocabulary was extended."""
     base = num_base_tokens(config.model)
     if base is not None and base > shape.vocab_size:

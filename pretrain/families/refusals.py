@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hanlm.architectures import is_encoder_decoder
 from hanlm.errors import InputError
 from pretrain.families.registry import FAMILIES
 
-_ENCODER_DECODERS = frozenset(
-    {"t5", "mt5", "umt5", "longt5", "switch_transformers", "t5gemma", "t5gemma2", "bart", "mbart", "pegasus", "led"}
-)
 _PREFIX_LMS = frozenset({"chatglm", "glm_130b", "unilm"})
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "num_experts_per_tok")
 _MIXTURES = frozenset({"mixtral", "deepseek_v2", "deepseek_v3", "gpt_oss", "dbrx", "olmoe", "phimoe", "jetmoe"})
@@ -33,7 +31,7 @@ def refuse_family(model: Path, config: Mapping[str, Any]) -> None:
     """
     family = str(config.get("model_type"))
     supported = ", ".join(f.title for f in FAMILIES.values())
-    if family in _ENCODER_DECODERS or config.get("is_encoder_decoder"):
+    if is_encoder_decoder(config):
         raise InputError(
             f"{model} is an encoder-decoder of the family {family!r}, but pretraining teaches a decoder to predict "
             f"the next token: choose a decoder-only base ({supported})."

@@ -25,6 +25,11 @@ class DoctorConfig(PretrainConfig):
         PretrainConfig.__post_init__(self)
         if self.dry_run_steps < 0:
             raise ConfigError(f"--dry-run-steps must not be negative, got {self.dry_run_steps}.")
+        if self.backend != "megatron":
+            raise ConfigError(
+                f"hanlm doctor looks at runs of --backend megatron, got {self.backend}; `hanlm pretrain --dry-run` "
+                "checks the inputs of this one."
+            )
 
 
 def doctor(config: DoctorConfig) -> None:

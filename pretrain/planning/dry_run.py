@@ -71,13 +71,14 @@ def _here(dry: PretrainConfig, shape: ModelShape, tokens: list[Tokens], report: 
     """Train in this process, and measure its memory."""
     import torch
 
+    from pretrain.megatron import MegatronBackend
     from pretrain.planning.measure import peak_memory_of
     from pretrain.session import run_session
 
     device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
     try:
         with peak_memory_of(device) as peak:
-            run_session(dry, shape, tokens)
+            run_session(dry, MegatronBackend(dry, shape), tokens)
     except HanLMError as error:
         report.add("fault", "dry run", " ".join(str(error).split()))
         return

@@ -15,7 +15,7 @@ from pretrain.layout import Layout, num_processes
 from pretrain.mixture import blends
 from pretrain.planning.findings import Report
 from pretrain.planning.memory import Training, model_parameters
-from pretrain.train import check_model, check_tokens
+from pretrain.train import check_megatron_model, check_tokens
 
 _SAMPLED_SEQUENCES = 32
 _MAX_MASKED_SHARE = 0.1
@@ -30,7 +30,7 @@ def look_at_inputs(config: PretrainConfig, report: Report, *, is_main: bool) -> 
         The model's shape, where it could be read, and the tokens that could be opened.
     """
     report.attempt("output", lambda: refuse_existing(config.out, config.overwrite))
-    shape = report.attempt("model", lambda: check_model(config))
+    shape = report.attempt("model", lambda: check_megatron_model(config))
     if shape is not None:
         report.ok("model", f"{config.model}: {model_parameters(shape) / 1e6:,.1f}M parameters, complete and readable")
         if training := report.attempt("layout", lambda: planned_training(config, device="cpu")):

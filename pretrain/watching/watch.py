@@ -9,15 +9,15 @@ import torch
 from hanlm.devices import resolve_dtype
 from hanlm.errors import InputError
 from hanlm.log import Metrics, say
+from pretrain.backend import TrainingEngine
 from pretrain.config import PretrainConfig
 from pretrain.data import TrainingData
-from pretrain.engine import Engine
 from pretrain.evaluate import Validation
 from pretrain.watching.batch import BatchLosses, BatchWatch, Tally
 from pretrain.watching.documents import Documents
 from pretrain.watching.faults import Fault, Faults
 from pretrain.watching.forgetting import Decision, Forgetting, not_held
-from pretrain.watching.throughput import StepCost, learning_rates, peak_memory_bytes, peak_tflops, step_cost
+from pretrain.watching.throughput import StepCost, learning_rates, peak_memory_bytes, peak_tflops
 
 _NAMED_DOCUMENTS = 3
 
@@ -36,7 +36,7 @@ class Watch:
     def __init__(
         self,
         config: PretrainConfig,
-        engine: Engine,
+        engine: TrainingEngine,
         data: TrainingData,
         documents: Documents,
         validation: Validation,
@@ -56,8 +56,7 @@ class Watch:
 
     def start_phase(self) -> None:
         """Reckon what a token of the phase that has begun costs."""
-        engine = self._engine
-        self._cost = step_cost(engine.model, engine.shape, engine.place, seq_length=self._config.seq_length)
+        self._cost = self._engine.cost()
 
     def approve(self, step: int, microbatches: Sequence[torch.Tensor]) -> bool:
         """Gather the losses of the step after ``step`` and say whether it may change the weights."""

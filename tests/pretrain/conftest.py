@@ -156,9 +156,10 @@ def run_all(tmp_path: Path):
     return run
 
 
-def _server(name: str):
+def _server(name: str, *modules: str):
+    """Start a process whose forks train, with modules imported that they need."""
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name(name))]
+    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name(name)), *modules]
     env = os.environ | {"PYTHONPATH": str(root), "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}  # CUDA starts in the forks
     with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         yield server
@@ -168,6 +169,12 @@ def _server(name: str):
 @pytest.fixture(scope="session")
 def _kill_server():
     yield from _server("kill_server.py")
+
+
+@pytest.fixture(scope="module")
+def _kill_server_with_transformers():
+    names = ("models.bloom.modeling_bloom", "models.gpt_neox.modeling_gpt_neox")
+    yield from _server("kill_server.py", "accelerate", "peft", *(f"transformers.{name}" for name in names))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Runs that end by a real SIGKILL. Each is a fork of this process, which imports torch and megatron-core once.
 
-Reads pickled (configuration, function, call, moment) from standard input; the run is killed right before or after
-that call of that function. Answers with the exit code.
+Imports the modules named on its command line too. Reads pickled (configuration, function, call, moment) from standard
+input; the run is killed right before or after that call of that function. Answers with the exit code.
 """
 
 import os
@@ -9,13 +9,14 @@ import pickle
 import signal
 import sys
 from functools import wraps
+from importlib import import_module
 from pkgutil import resolve_name
 from typing import Any
 
 import torch
 
 from hanlm.megatron import megatron_import
-from pretrain import session  # noqa: F401
+from pretrain import megatron, session  # noqa: F401
 from pretrain.train import pretrain
 
 with megatron_import():
@@ -46,6 +47,8 @@ def arm(target: str, call: int, moment: str) -> None:
 
 
 if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        import_module(name)
     torch.set_num_threads(1)
     while True:
         try:

@@ -47,7 +47,7 @@ def assert_equal(got, wanted) -> None:
 MOMENTS = (
     (STEP, 3),
     ("pretrain.loop.Run._step", 3),
-    ("pretrain.loop.restore", 1),
+    ("pretrain.megatron.restore", 1),
     ("pretrain.pending._write", 3),
     ("megatron.core.dist_checkpointing.strategies.filesystem_async._write_item", 120),
     ("pretrain.checkpoint.seal", 3),

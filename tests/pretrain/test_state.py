@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hanlm.errors import Interrupted
-from pretrain import loop
+from pretrain import megatron
 from pretrain.config import Phase
 from pretrain.engine import Engine
 from pretrain.train import pretrain
@@ -42,14 +42,14 @@ def test_five_steps_after_a_resume_are_exact_whatever_the_optimizer(
     with pytest.raises(Interrupted, match="after step 6"):
         pretrain(config)
     before = moments(engines[-1])
-    restored, restore = [], loop.restore
+    restored, restore = [], megatron.restore
 
     def restoring(engine, *args, **options):
         restore(engine, *args, **options)
         restored.append(moments(engine))
         assert not any(p.grad_fn for p in engine.model.parameters())
 
-    monkeypatch.setattr(loop, "restore", restoring)
+    monkeypatch.setattr(megatron, "restore", restoring)
     out = pretrain(config)
     assert len(rows(out)) == 11
     assert rows(out) == rows(whole)

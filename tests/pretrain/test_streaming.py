@@ -22,6 +22,7 @@ from pretrain.export_weights import write_weights
 from pretrain.families import read_shape
 from pretrain.layout import Layout
 from pretrain.parallel import parallel
+from pretrain.pending import sharded_writing
 from pretrain.safetensors_writer import SafetensorsWriter, Stored
 from pretrain.saving import Saving
 from pretrain.state import sharded_state
@@ -128,7 +129,7 @@ def test_a_checkpoint_is_published_and_a_base_is_read_in_the_memory_of_a_few_ten
     num_bytes = 4 * sum(p.numel() for p in model.parameters())
     with parallel(Layout(), seed=0) as place:
         engine = build_engine(tmp_path / "base", read_shape(tmp_path / "base"), place, torch.float32)
-        checkpoints = Checkpoints(tmp_path / "checkpoints", place, keep=1, saving=Saving())
+        checkpoints = Checkpoints(tmp_path / "checkpoints", place, keep=1, saving=Saving(), prepare=sharded_writing)
         checkpoints.save(sharded_state(engine, with_optimizer=False), step=0, state={})
     (tmp_path / "out").mkdir()
     root = Path(__file__).parents[2]
@@ -156,7 +157,7 @@ def test_a_layer_of_a_checkpoint_is_read_without_the_others(tmp_path):
     make_base(tmp_path / "base", "llama1", num_hidden_layers=3)
     with parallel(Layout(), seed=0) as place:
         engine = build_engine(tmp_path / "base", read_shape(tmp_path / "base"), place, torch.float32)
-        checkpoints = Checkpoints(tmp_path / "checkpoints", place, keep=1, saving=Saving())
+        checkpoints = Checkpoints(tmp_path / "checkpoints", place, keep=1, saving=Saving(), prepare=sharded_writing)
         checkpoints.save(sharded_state(engine, with_optimizer=False), step=0, state={})
         expected = [engine.masters[f"decoder.layers.{i}.mlp.linear_fc2.weight"].clone() for i in range(3)]
     read = CheckpointTensors(checkpoints.path(0))

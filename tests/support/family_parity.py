@@ -20,6 +20,7 @@ from pretrain.export_weights import write_weights
 from pretrain.families import ModelShape, read_shape
 from pretrain.model import build_model, padded_vocab_size
 from pretrain.parallel import Place
+from pretrain.pending import sharded_writing
 from pretrain.saving import Saving
 from pretrain.state import sharded_state
 
@@ -86,7 +87,7 @@ def build_engine(folder: Path, shape: ModelShape, place: Place, dtype: torch.dty
 def require_round_trip(engine: Engine, folder: Path, work: Path) -> None:
     """Save the engine's weights as a checkpoint, publish them, and require the base's own bits."""
     place = engine.place
-    checkpoints = Checkpoints(work / "checkpoints", place, keep=2, saving=Saving())
+    checkpoints = Checkpoints(work / "checkpoints", place, keep=2, saving=Saving(), prepare=sharded_writing)
     checkpoints.save(sharded_state(engine, with_optimizer=False), step=0, state={})
     if place.is_main:
         (work / "model").mkdir(parents=True)
@@ -101,7 +102,7 @@ def require_round_trip(engine: Engine, folder: Path, work: Path) -> None:
 
 def require_zero_padding(engine: Engine, work: Path) -> None:
     """Save the weights again and require that the padding below the vocabulary is still zero."""
-    checkpoints = Checkpoints(work / "checkpoints", engine.place, keep=2, saving=Saving())
+    checkpoints = Checkpoints(work / "checkpoints", engine.place, keep=2, saving=Saving(), prepare=sharded_writing)
     checkpoints.save(sharded_state(engine, with_optimizer=False), step=1, state={})
     rows = CheckpointTensors(checkpoints.path(1))("embedding.word_embeddings.weight")
     assert len(rows) == padded_vocab_size(engine.shape, engine.place.layout.tensor)

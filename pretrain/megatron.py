@@ -1,0 +1,85 @@
+"""The backend on Megatron-Core, for the families that it fits."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from hanlm.devices import resolve_dtype
+from pretrain.adapter import merge
+from pretrain.arrival import Meeting
+from pretrain.backend import TrainingEngine
+from pretrain.base_weights import HuggingFaceWeights
+from pretrain.checkpoint import Checkpoint
+from pretrain.checkpoint_tensors import CheckpointTensors
+from pretrain.config import Phase, PretrainConfig
+from pretrain.convert import local_weights
+from pretrain.engine import Engine
+from pretrain.export import export_adapter
+from pretrain.export_weights import write_weights
+from pretrain.families import ModelShape
+from pretrain.lora import LoraLayers, lora_weights
+from pretrain.model import build_model, padded_vocab_size
+from pretrain.parallel import Place, parallel
+from pretrain.pending import Writing, sharded_writing
+from pretrain.state import restore, sharded_state
+from pretrain.watching.throughput import StepCost, step_cost
+
+
+class MegatronBackend:
+    """Trains a base with Megatron-Core."""
+
+    def __init__(self, config: PretrainConfig, shape: ModelShape) -> None:
+        self.config, self.shape = config, shape
+        self.vocab_size = shape.vocab_size
+
+    def processes(self, meeting: Meeting) -> AbstractContextManager[Place]:
+        """Join the group of processes of the layout."""
+        return parallel(self.config.layout, seed=self.config.seed, meeting=meeting)
+
+    def engine(self, place: Place) -> TrainingEngine:
+        """Return this process's part of the base."""
+        dtype = resolve_dtype(self.config.precision)
+        config = self.config
+        model = build_model(self.shape, place, dtype=dtype, seq_length=config.seq_length, recompute=config.recompute)
+        names = [name for name, _ in model.named_parameters()]
+        if config.has_lora:
+            model.lora = LoraLayers(model, self.shape, place, config.lora, seed=config.seed)
+        weights = local_weights(
+            names,
+            HuggingFaceWeights(self.config.model),
+            self.shape,
+            place,
+            vocab_rows=padded_vocab_size(self.shape, place.layout.tensor),
+        )
+        return _MegatronEngine(model, self.shape, place, {**weights, **lora_weights(model)}, config)
+
+    def prepare_save(self, tensors: dict[str, Any], folder: Path, place: Place, /, *, in_background: bool) -> Writing:
+        """Return how this process writes its part of a sharded state dict."""
+        return sharded_writing(tensors, folder, place, in_background=in_background)
+
+    def write_model(self, checkpoint: Path, folder: Path) -> None:
+        """Write a checkpoint's weights under the names of the base."""
+        tensors = CheckpointTensors(checkpoint)
+        update = merge(tensors, self.config.lora) if self.config.has_lora else None
+        write_weights(tensors, folder, self.config.model, self.shape, update=update)
+
+    def publish_adapter(self, checkpoint: Path, phases: Sequence[Phase], *, num_base_tokens: int) -> None:
+        """Publish what phases of `lora` learned as ``OUT.adapter``."""
+        export_adapter(checkpoint, self.config, self.shape, phases, num_base_tokens=num_base_tokens)
+
+
+class _MegatronEngine(Engine):
+    """The engine, with the checkpoints of megatron-core's kind."""
+
+    def state(self, *, with_optimizer: bool) -> dict[str, Any]:
+        """Return the sharded state dict."""
+        return sharded_state(self, with_optimizer=with_optimizer)
+
+    def restore(self, checkpoint: Checkpoint, *, with_optimizer: bool) -> None:
+        """Load the weights and, in the middle of a phase, the moments."""
+        restore(self, checkpoint, with_optimizer=with_optimizer)
+
+    def cost(self) -> StepCost:
+        """Return what a token costs in the current phase."""
+        return step_cost(self.model, self.shape, self.place, seq_length=self.config.seq_length)
