@@ -106,6 +106,7 @@ def test_a_run_with_the_control_holds_the_budget_that_the_same_run_without_it_br
     undisturbed["weights"], undisturbed["rows"] = load_file(out / "model.safetensors"), rows(out)
 
 
+@pytest.mark.slow
 def test_a_controlled_run_that_is_killed_goes_on_to_what_it_would_have_been(chinese, kill, undisturbed, read_weights):
     """Killed after the first raise, and stopped between two checkpoints."""
     raised = [r["step"] for r in undisturbed["rows"] if r.get("verdict") == "raised"]
