@@ -105,7 +105,7 @@ class NewRows(nn.Module):
 
     def _route(self, module: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
         # A rank without new rows goes backward too: the others wait for it in every layer.
-        none = torch.empty((0, output.shape[-1]), requires_grad=True), RowSpan(0, 0)
+        none = torch.empty((0, output.shape[-1]), device=output.device, requires_grad=True), RowSpan(0, 0)
         rows, span = self.of_table(EMBEDDING) or none
         group = module.tp_group if module.reduce_scatter_embeddings else None
         return _Route.apply(output, rows, inputs[0], span, group)  # pyright: ignore[reportReturnType]
