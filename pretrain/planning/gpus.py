@@ -7,6 +7,7 @@ vendor's own server gives each GPU towards other servers. A data sheet's GB are 
 from dataclasses import dataclass
 
 from hanlm.errors import ConfigError
+from pretrain.gpu_peaks import PEAK_TFLOPS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +34,7 @@ GPUS = (
     Gpu(
         name="a100-40",
         memory_gb=40,
-        bf16_tflops=312,
+        bf16_tflops=PEAK_TFLOPS["A100"],
         memory_gb_per_second=1555,
         link_gb_per_second=300,
         network_gb_per_second=25,
@@ -42,7 +43,7 @@ GPUS = (
     Gpu(
         name="a100",
         memory_gb=80,
-        bf16_tflops=312,
+        bf16_tflops=PEAK_TFLOPS["A100"],
         memory_gb_per_second=2039,
         link_gb_per_second=300,
         network_gb_per_second=25,
@@ -51,7 +52,7 @@ GPUS = (
     Gpu(
         name="a800",
         memory_gb=80,
-        bf16_tflops=312,
+        bf16_tflops=PEAK_TFLOPS["A800"],
         memory_gb_per_second=2039,
         link_gb_per_second=200,
         network_gb_per_second=25,
@@ -60,7 +61,7 @@ GPUS = (
     Gpu(
         name="h100",
         memory_gb=80,
-        bf16_tflops=989,
+        bf16_tflops=PEAK_TFLOPS["H100"],
         memory_gb_per_second=3350,
         link_gb_per_second=450,
         network_gb_per_second=50,
@@ -69,7 +70,7 @@ GPUS = (
     Gpu(
         name="h800",
         memory_gb=80,
-        bf16_tflops=989,
+        bf16_tflops=PEAK_TFLOPS["H800"],
         memory_gb_per_second=3350,
         link_gb_per_second=200,
         network_gb_per_second=50,
@@ -78,7 +79,7 @@ GPUS = (
     Gpu(
         name="h20",
         memory_gb=96,
-        bf16_tflops=148,
+        bf16_tflops=PEAK_TFLOPS["H20"],
         memory_gb_per_second=4000,
         link_gb_per_second=450,
         network_gb_per_second=50,
@@ -87,7 +88,7 @@ GPUS = (
     Gpu(
         name="h200",
         memory_gb=141,
-        bf16_tflops=989,
+        bf16_tflops=PEAK_TFLOPS["H200"],
         memory_gb_per_second=4800,
         link_gb_per_second=450,
         network_gb_per_second=50,
@@ -96,7 +97,7 @@ GPUS = (
     Gpu(
         name="b200",
         memory_gb=180,
-        bf16_tflops=2250,
+        bf16_tflops=PEAK_TFLOPS["B200"],
         memory_gb_per_second=8000,
         link_gb_per_second=900,
         network_gb_per_second=50,
@@ -105,7 +106,7 @@ GPUS = (
     Gpu(
         name="l40s",
         memory_gb=48,
-        bf16_tflops=362,
+        bf16_tflops=PEAK_TFLOPS["L40S"],
         memory_gb_per_second=864,
         link_gb_per_second=32,
         network_gb_per_second=6.25,
@@ -114,7 +115,7 @@ GPUS = (
     Gpu(
         name="rtx4090",
         memory_gb=24,
-        bf16_tflops=165,
+        bf16_tflops=PEAK_TFLOPS["RTX 4090"],
         memory_gb_per_second=1008,
         link_gb_per_second=32,
         network_gb_per_second=6.25,
@@ -123,7 +124,7 @@ GPUS = (
     Gpu(
         name="rtx3090",
         memory_gb=24,
-        bf16_tflops=71,
+        bf16_tflops=PEAK_TFLOPS["RTX 3090"],
         memory_gb_per_second=936,
         link_gb_per_second=32,
         network_gb_per_second=6.25,

@@ -9,37 +9,16 @@ import torch
 from torch import distributed as dist
 
 from pretrain.families import ModelShape
+from pretrain.gpu_peaks import PEAK_TFLOPS
 from pretrain.parallel import Place
-
-_PEAK_TFLOPS = {
-    "B200": 2250.0,
-    "H200": 989.4,
-    "H100 PCIe": 756.0,
-    "H100": 989.4,
-    "H800": 989.4,
-    "H20": 148.0,
-    "A100": 312.0,
-    "A800": 312.0,
-    "A10G": 70.0,
-    "A10": 125.0,
-    "A30": 165.0,
-    "A40": 149.7,
-    "L40S": 362.0,
-    "L40": 181.0,
-    "L4": 121.0,
-    "RTX 4090": 165.2,
-    "RTX 3090": 71.0,
-    "RTX A6000": 154.8,
-}
-"""Dense bf16 with fp32 sums, from the makers' data sheets, by a word of the device's name; the longer names first."""
 
 
 def peak_tflops(device_name: str, dtype: torch.dtype) -> float | None:
     """Return what a GPU can do at most in bf16, or None where that is not known."""
     if dtype != torch.bfloat16:
         return None
-    found = [name for name in _PEAK_TFLOPS if name in device_name]
-    return _PEAK_TFLOPS[max(found, key=len)] if found else None
+    found = [name for name in PEAK_TFLOPS if name in device_name]
+    return PEAK_TFLOPS[max(found, key=len)] if found else None
 
 
 _VIEWS = "new_rows."  # rows of a table that is counted already
