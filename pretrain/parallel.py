@@ -33,6 +33,20 @@ class Place:
     data_rank: int
     data_size: int
 
+    @classmethod
+    def alone(cls) -> "Place":
+        """Return the place of a process on a CPU that trains by itself, in no group."""
+        return cls(
+            layout=Layout(),
+            device=torch.device("cpu"),
+            rank=0,
+            world_size=1,
+            tensor_rank=0,
+            pipeline_rank=0,
+            data_rank=0,
+            data_size=1,
+        )
+
     @property
     def is_main(self) -> bool:
         """Whether this process writes, logs and publishes."""

@@ -11,7 +11,7 @@ from hanlm.publish import refuse_existing
 from hanlm.tokens import Tokens, open_tokens, require_fresh
 from pretrain.config import PretrainConfig
 from pretrain.families import ModelShape
-from pretrain.layout import Layout, num_processes
+from pretrain.layout import num_processes
 from pretrain.mixture import blends
 from pretrain.planning.findings import Report
 from pretrain.planning.memory import Training, model_parameters
@@ -84,25 +84,13 @@ def _layout_in_words(config: PretrainConfig, training: Training) -> str:
 
 def _look_at_batches(config: PretrainConfig, shape: ModelShape, tokens: Sequence[Tokens], report: Report) -> None:
     """Read training sequences as a run does, through Megatron's own data sets, and count what is in them."""
-    import torch
-
     from pretrain.data import TrainingData
     from pretrain.parallel import Place
 
-    alone = Place(
-        layout=Layout(),
-        device=torch.device("cpu"),
-        rank=0,
-        world_size=1,
-        tensor_rank=0,
-        pipeline_rank=0,
-        data_rank=0,
-        data_size=1,
-    )
     with TemporaryDirectory(prefix="hanlm-doctor-") as folder:
         data = TrainingData(
             [(blends(tokens, config.mix)[0].shares, 1)],
-            alone,
+            Place.alone(),
             seq_length=config.seq_length,
             global_batch_size=_SAMPLED_SEQUENCES,
             micro_batch_size=_SAMPLED_SEQUENCES,
