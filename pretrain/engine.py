@@ -163,17 +163,7 @@ class Engine:
     def step(
         self, batches: Sequence[Batch], *, share: float, approve: Callable[[Sequence[torch.Tensor]], bool] | None = None
     ) -> tuple[float, float]:
-        """Do one optimizer step; one whose gradient is not finite changes nothing.
-
-        Args:
-            batches: This process's microbatches.
-            share: Share of the phase that is done when the step is.
-            approve: Is told the losses of the microbatches (none off the last stage), as ``sample_losses`` gives
-                them. A step that it refuses is left out too; all processes must come to the same answer.
-
-        Returns:
-            This process's mean loss in nats a token (0 off the last stage), and the norm of the gradient.
-        """
+        """Do one optimizer step, as ``TrainingEngine`` describes it."""
         self._ddp.zero_grad_buffer()
         self.optimizer.zero_grad()
         losses = self._run(batches, self._train_microbatch, forward_only=False)

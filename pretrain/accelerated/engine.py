@@ -100,11 +100,7 @@ class AccelerateEngine:
     def step(
         self, batches: Sequence[Batch], *, share: float, approve: Callable[[Sequence[torch.Tensor]], bool] | None = None
     ) -> tuple[float, float]:
-        """Do one optimizer step; one whose gradient is not finite, or that ``approve`` refuses, changes nothing.
-
-        Returns:
-            This process's mean loss in nats a token, and the norm of the gradient.
-        """
+        """Do one optimizer step, as ``TrainingEngine`` describes it."""
         self.optimizer.zero_grad()
         losses: list[torch.Tensor] = []
         for number, batch in enumerate(batches, start=1):
