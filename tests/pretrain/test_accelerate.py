@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
+from by_hand import batches_of, train_by_hand
 from causal_bases import make_causal_base
-from places import ALONE
 from transformers import AutoModelForCausalLM
 
 from hanlm.models import load_model
@@ -16,9 +16,7 @@ from pretrain.accelerated.engine import AccelerateEngine
 from pretrain.accelerated.loss import has_plain_head
 from pretrain.accelerated.options import AccelerateOptions
 from pretrain.config import Phase
-from pretrain.data import TrainingData
 from pretrain.engine import Engine
-from pretrain.mixture import mixture
 from pretrain.train import plan, pretrain
 
 STEPS, LR, NUM_BASE = 20, 3e-3, 300
@@ -36,38 +34,9 @@ def bases(tiny_tokenizer_folder, tmp_path_factory):
 
 
 def losses_by_hand(config, cache) -> list[float]:
-    """Train in transformers' evaluation mode (no dropout) by hand: AdamW, no decay of vectors, warmup and cosine."""
-    tokens = open_tokens(config.tokens[0])
-    data = TrainingData(
-        [(mixture([tokens], {}), STEPS)],
-        ALONE,
-        seq_length=config.seq_length,
-        global_batch_size=config.global_batch_size,
-        micro_batch_size=config.global_batch_size,
-        eos_token_id=tokens.eos_token_id,
-        seed=config.seed,
-        cache=cache,
-    )
+    """Train in transformers' evaluation mode: without dropout."""
     model = AutoModelForCausalLM.from_pretrained(str(config.model), dtype=torch.float32).eval()
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
-    losses = []
-    for step in range(STEPS):
-        share = (step + 1) / STEPS
-        cosine = 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * (share - 0.03) / 0.97))
-        for group in optimizer.param_groups:
-            group["lr"] = LR * cosine
-        [batch] = data.step(step)
-        logits = model(batch.input_BT).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.label_BT.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+    return train_by_hand(model, batches_of(config, STEPS, cache), steps=STEPS, lr=LR)
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, *(pytest.param(f, marks=pytest.mark.slow) for f in MORE_FAMILIES)])

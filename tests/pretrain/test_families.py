@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from by_hand import train_by_hand
 from family_bases import BASES, make_base
 from family_parity import (
     LR,
@@ -15,7 +16,6 @@ from family_parity import (
     batches,
     build_engine,
     losses_of,
-    rate,
     require_parity,
     require_round_trip,
     transformers_outcome,
@@ -68,20 +68,12 @@ def test_a_model_published_by_the_command_is_one_that_transformers_loads_whole(
 def rows_trained_by_hand(model, num_base_tokens: int) -> list[float]:
     """Return transformers' losses where the old rows, and every weight that is no row, have no gradient."""
     table = model.get_input_embeddings().weight
-    tokens = batches(model.config.vocab_size)
-    optimizer = torch.optim.AdamW([table], lr=LR, betas=(0.9, 0.95), weight_decay=0.0)
-    losses = []
-    for step in range(STEPS):
-        optimizer.param_groups[0]["lr"] = rate((step + 1) / STEPS)
-        scores = model(tokens[step, :, :-1]).logits
-        loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), tokens[step, :, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        table.grad[:num_base_tokens] = 0
-        torch.nn.utils.clip_grad_norm_([table], 1.0)
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+    old = torch.arange(len(table)) < num_base_tokens
+    table.register_hook(lambda gradient: gradient.masked_fill(old[:, None], 0))
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter is table)
+    pairs = [(step[:, :-1], step[:, 1:]) for step in batches(model.config.vocab_size)]
+    return train_by_hand(model, pairs, steps=STEPS, lr=LR, weight_decay=0.0)
 
 
 def test_new_rows_of_scaled_and_tied_embeddings_learn_as_in_transformers(tmp_path):

@@ -1,30 +1,20 @@
 """LoRA over Megatron's fused layers: PEFT's losses, at every layout, and an adapter that PEFT loads."""
 
 import dataclasses
-import math
 from pathlib import Path
 
 import pytest
 import torch
-from places import ALONE
+from by_hand import batches_of, train_by_hand
 from safetensors.torch import load_file
 
-from hanlm.tokens import open_tokens
 from pretrain.config import Phase, PretrainConfig
-from pretrain.data import TrainingData
 from pretrain.lora_config import LoraConfig
-from pretrain.mixture import mixture
 from pretrain.train import pretrain
 
 NUM_BASE, STEPS, LR = 300, 12, 1e-2
 LORA = LoraConfig(rank=4, alpha=8)
 TABLES = ("model.embed_tokens.weight", "lm_head.weight")
-
-
-def rate(share: float, warmup: float = 0.03, low: float = 0.1) -> float:
-    if share <= warmup:
-        return LR * share / warmup
-    return LR * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))))
 
 
 def peft_losses(config: PretrainConfig, a_matrices: Path, rows: list[int] | None, cache: Path) -> list[float]:
@@ -33,37 +23,13 @@ def peft_losses(config: PretrainConfig, a_matrices: Path, rows: list[int] | None
     from peft import get_peft_model
     from transformers import LlamaForCausalLM
 
-    tokens = open_tokens(config.tokens[0])
-    data = TrainingData(
-        [(mixture([tokens], {}), STEPS)],
-        ALONE,
-        seq_length=config.seq_length,
-        global_batch_size=config.global_batch_size,
-        micro_batch_size=config.global_batch_size,
-        eos_token_id=tokens.eos_token_id,
-        seed=config.seed,
-        cache=cache,
-    )
     base = LlamaForCausalLM.from_pretrained(str(config.model), dtype=torch.float32)
     trained = {"embed_tokens": rows, "lm_head": rows} if rows else None
     settings = PeftConfig(r=LORA.rank, lora_alpha=8, target_modules=list(LORA.targets), trainable_token_indices=trained)
     model = get_peft_model(base, settings)
     begin = {k.replace(".weight", ".default.weight"): v for k, v in load_file(a_matrices).items() if "lora_A" in k}
     assert not model.load_state_dict(begin, strict=False).unexpected_keys
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=LR, betas=(0.9, 0.95), weight_decay=0.1)
-    losses: list[float] = []
-    for step in range(STEPS):
-        optimizer.param_groups[0]["lr"] = rate((step + 1) / STEPS)
-        [batch] = data.step(step)
-        logits = model(batch.input_BT).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.label_BT.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
+    return train_by_hand(model, batches_of(config, STEPS, cache), steps=STEPS, lr=LR)
 
 
 def lora_run(settings, name: str = "out", *, rows: str = "none", **changes: object) -> PretrainConfig:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import math
 import os
 import subprocess
 import sys
@@ -11,57 +10,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from places import ALONE
+from by_hand import batches_of, train_by_hand
 from safetensors.torch import load_file
 
-from hanlm.tokens import open_tokens
 from pretrain.config import PretrainConfig
-from pretrain.data import TrainingData
-from pretrain.mixture import mixture
 from pretrain.train import pretrain
 
 STEPS, LR = 20, 1e-2
 
 
 def transformers_losses(config, cache: Path) -> list[float]:
-    """Train transformers' own LLaMA by hand on the batches of the run: AdamW, no decay of norms, the schedule."""
+    """Train transformers' own LLaMA by hand on the batches of the run."""
     from transformers import LlamaForCausalLM
 
-    tokens = open_tokens(config.tokens[0])
-    data = TrainingData(
-        [(mixture([tokens], {}), STEPS)],
-        ALONE,
-        seq_length=config.seq_length,
-        global_batch_size=config.global_batch_size,
-        micro_batch_size=config.global_batch_size,
-        eos_token_id=tokens.eos_token_id,
-        seed=config.seed,
-        cache=cache,
-    )
     model = LlamaForCausalLM.from_pretrained(str(config.model), dtype=torch.float32)
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    norms = [p for p in model.parameters() if p.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": norms, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95))
-    losses = []
-    for step in range(STEPS):
-        for group in optimizer.param_groups:
-            group["lr"] = rate((step + 1) / STEPS)
-        [batch] = data.step(step)
-        logits = model(batch.input_BT).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.label_BT.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
-
-
-def rate(share: float, warmup: float = 0.03, low: float = 0.1) -> float:
-    if share <= warmup:
-        return LR * share / warmup
-    return LR * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))))
+    return train_by_hand(model, batches_of(config, STEPS, cache), steps=STEPS, lr=LR)
 
 
 def test_one_process_trains_as_transformers_does(settings, tmp_path, read_losses):

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from draws import short_samples
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from places import ALONE
 
 from hanlm.artifact import MANIFEST
 from hanlm.errors import ConfigError
 from hanlm.publish import seal
 from hanlm.tokens import open_tokens
 from pretrain.config import Phase
-from pretrain.data import TrainingData
 from pretrain.mixture import Blend, blend_steps, blends, over_epochs
 from pretrain.train import plan, pretrain
 
@@ -51,16 +50,7 @@ def test_each_phase_draws_what_its_weights_say(mixed_tokens: Path, tmp_path: Pat
     blended = blends([open_tokens(mixed_tokens)], {})
     lengths = blend_steps(blended, steps)
     assert lengths == [100, 60, 40]
-    data = TrainingData(
-        [(b.shares, n) for b, n in zip(blended, lengths, strict=True)],
-        ALONE,
-        seq_length=16,
-        global_batch_size=4,
-        micro_batch_size=4,
-        eos_token_id=2,
-        seed=0,
-        cache=tmp_path,
-    )
+    data = short_samples([(b.shares, n) for b, n in zip(blended, lengths, strict=True)], tmp_path)
     begin = 0
     for blend, length in zip(blended, lengths, strict=True):
         ids = torch.cat([data.step(step)[0].input_BT for step in range(begin, begin + length)])

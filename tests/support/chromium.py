@@ -117,6 +117,13 @@ class Browser:
             or (event["method"] == "Runtime.consoleAPICalled" and event["params"]["type"] in ("error", "warning"))
         ]
 
+    def too_wide(self, width: int, *, except_in: str = ".table-scroll, svg, defs, script") -> list[str]:
+        """Return the beginnings of elements that reach beyond the screen; what lies within ``except_in`` may."""
+        return self.run(
+            f"[...document.querySelectorAll('body *')].filter(e => !e.closest('{except_in}') && "
+            f"e.getBoundingClientRect().right > {width} + 0.5).map(e => e.outerHTML.slice(0, 80))"
+        )
+
     def requests(self) -> list[str]:
         return [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
 

@@ -6,18 +6,16 @@ from pretrain.data import TrainingData
 from pretrain.mixture import mixture
 
 
+def short_samples(rounds, cache):
+    """Return samples of 16 tokens, four a step."""
+    return TrainingData(
+        rounds, ALONE, seq_length=16, global_batch_size=4, micro_batch_size=4, eos_token_id=2, seed=0, cache=cache
+    )
+
+
 def draw(tokens, cache, *, mix=None, only=None, steps=12):
     shares = {s: share for s, share in mixture([tokens], mix or {}).items() if only in (None, s.domain)}
-    return TrainingData(
-        [(shares, steps)],
-        ALONE,
-        seq_length=16,
-        global_batch_size=4,
-        micro_batch_size=4,
-        eos_token_id=2,
-        seed=0,
-        cache=cache,
-    )
+    return short_samples([(shares, steps)], cache)
 
 
 def draw_of(config):

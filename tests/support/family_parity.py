@@ -1,11 +1,11 @@
 """What a base of any family gives in transformers and on Megatron-Core, to be compared at any layout."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from by_hand import train_by_hand
 from safetensors.torch import load_file
 from torch import distributed as dist
 
@@ -45,32 +45,13 @@ def batches(vocab_size: int) -> torch.Tensor:
     return tokens.expand(STEPS, -1, -1)
 
 
-def rate(share: float, warmup: float = 0.03, low: float = 0.1) -> float:
-    if share <= warmup:
-        return LR * share / warmup
-    return LR * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))))
-
-
 def transformers_outcome(model: Any) -> Outcome:
     """Return the logits of a model of transformers, and the losses of training it by hand with AdamW."""
     tokens = batches(model.config.vocab_size)
     with torch.no_grad():
         logits = model(tokens[0, :, :-1]).logits.clone()
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95))
-    losses = []
-    for step in range(STEPS):
-        for group in optimizer.param_groups:
-            group["lr"] = rate((step + 1) / STEPS)
-        scores = model(tokens[step, :, :-1]).logits
-        loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), tokens[step, :, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        losses.append(loss.item())
+    pairs = [(step[:, :-1], step[:, 1:]) for step in tokens]
+    losses = train_by_hand(model, pairs, steps=STEPS, lr=LR)
     return Outcome(logits_BTV=logits, losses=losses)
 
 

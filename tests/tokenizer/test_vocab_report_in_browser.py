@@ -51,11 +51,7 @@ def test_the_report_draws_without_a_complaint_and_fits_the_screen(browser: Brows
     assert browser.run("document.querySelectorAll('.plot').length") == 4
     assert browser.run("document.querySelectorAll('.plot .main-svg').length") >= 3
     assert browser.run("document.documentElement.scrollWidth") <= width
-    too_wide = (
-        "[...document.querySelectorAll('body *')].filter(e => !e.closest('.table-scroll, svg, defs, script') && "
-        f"e.getBoundingClientRect().right > {width} + 0.5).map(e => e.outerHTML.slice(0, 80))"
-    )
-    assert browser.run(too_wide) == []
+    assert browser.too_wide(width) == []
     assert [url for url in browser.requests() if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
