@@ -23,7 +23,7 @@ from pretrain.parallel import Place
 from pretrain.pending import Hashes, PendingSave, Writing
 from pretrain.saving import Saving
 
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT = 3
 """Part of what a run has in common with its checkpoints: higher whenever older ones cannot be read any more."""
 _TRACKER = "latest.json"
 _KIND = "checkpoint"

@@ -1,6 +1,6 @@
 """Configuration of `hanlm pretrain`: declared once, for flags, YAML and the manifest."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,36 +13,50 @@ from pretrain.accelerated.options import AccelerateOptions
 from pretrain.launch.config import ClusterConfig, LauncherName, check_launch, processes_per_node
 from pretrain.layout import Layout, micro_batch_size
 from pretrain.lora_config import LoraConfig
+from pretrain.param_groups import check_group_rates
 from pretrain.saving import Saving
 from pretrain.watching.options import FaultOptions, ForgettingOptions
 
 
-def _parse_mix(_hint: Any, given: Any) -> dict[str, float]:
-    """Read ``zh=0.8,en=0.2`` from a flag, or a mapping from YAML or ``--mix.zh 0.8``."""
-    if isinstance(given, Mapping):
-        pairs = [(lang, tokens[0].value) for lang, tokens in given.items()]
-    else:
-        pairs = [pair.split("=") for token in given for pair in token.value.split(",")]
-    try:
-        return {str(lang): float(weight) for lang, weight in pairs}
-    except (TypeError, ValueError):
-        raise ConfigError(f"--mix expects LANG=WEIGHT, such as zh=0.8,en=0.2; got {pairs}.") from None
+def _numbers(expected: str) -> Callable[[Any, Any], dict[str, float]]:
+    """Return what reads ``zh=0.8,en=0.2`` from a flag, or a mapping from YAML or ``--mix.zh 0.8``."""
+
+    def parse(_hint: Any, given: Any) -> dict[str, float]:
+        if isinstance(given, Mapping):
+            pairs = [(name, tokens[0].value) for name, tokens in given.items()]
+        else:
+            pairs = [pair.split("=") for token in given for pair in token.value.split(",")]
+        try:
+            return {str(name): float(number) for name, number in pairs}
+        except (TypeError, ValueError):
+            raise ConfigError(f"{expected}; got {pairs}.") from None
+
+    return parse
+
+
+_parse_mix = _numbers("--mix expects LANG=WEIGHT, such as zh=0.8,en=0.2")
+_parse_group_lr = _numbers("--group-lr expects GROUP=RATE, such as embeddings=1e-4,norms=1e-3")
 
 
 type Rows = Literal["none", "new", "all"]
+type Trainable = Literal["all", "new_rows", "embeddings", "lora", "new_blocks"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phase:
     """A stretch of training with its own trainable weights, rate and schedule."""
 
-    trainable: Literal["all", "new_rows", "embeddings", "lora"] = "all"
-    """Every weight; only the embedding and output rows of new tokens; the whole embedding and output layer; or low-rank
-    updates of the linear layers."""
+    trainable: Trainable = "all"
+    """Every weight; only the embedding and output rows of new tokens; the whole embedding and output layer; low-rank
+    updates of the linear layers; or the layers that `hanlm expand-blocks` added."""
     rows: Rows = "new"
-    """Rows of the embedding and output layer that train beside `lora`: those of new tokens, if any, or all, or none."""
+    """Rows of the embedding and output layer that train beside `lora` and `new_blocks`: those of new tokens, if any, or
+    all, or none."""
     lr: float = 1e-3
     """Highest learning rate."""
+    group_lr: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Highest rates of weights that have one of their own, such as {embeddings: 1e-4}; groups are embeddings, head,
+    norms, new_blocks and lora_b."""
     steps: int | None = None
     """Length in optimizer steps."""
     seconds: float | None = None
@@ -57,6 +71,12 @@ class Phase:
             raise ConfigError(f"a phase needs a positive length, got steps={self.steps} seconds={self.seconds}.")
         if self.lr <= 0:
             raise ConfigError(f"a phase needs a positive lr, got {self.lr}.")
+        check_group_rates(self.group_lr, self.trainable, has_rows=self.rows != "none")
+
+    @property
+    def decays(self) -> bool:
+        """Whether weights decay: rows of a vocabulary that train without the body do not."""
+        return self.trainable in ("all", "lora", "new_blocks")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +103,11 @@ class PretrainConfig:
     """Highest learning rate of that phase."""
     lr: float = 1e-3
     """Highest learning rate."""
+    group_lr: Annotated[dict[str, float], Parameter(converter=_parse_group_lr, n_tokens=1)] = field(
+        default_factory=dict[str, float]
+    )
+    """Highest rates of weights that have one of their own, such as embeddings=1e-4; groups are embeddings, head, norms
+    and new_blocks."""
     phases: tuple[Phase, ...] = ()
     """Instead of steps or seconds: any list of phases (YAML)."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -180,6 +205,9 @@ class PretrainConfig:
         for name in ("min_lr_ratio", "warmup_ratio"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} must be in [0, 1), got {getattr(self, name)}.")
+        if self.phases and self.group_lr:
+            raise ConfigError("--group-lr belongs to a run of one phase: give each of the phases its own group_lr.")
+        check_group_rates(self.group_lr, "all", has_rows=True)
         if self.keep_checkpoints < 1:
             raise ConfigError(f"--keep-checkpoints must be at least 1, got {self.keep_checkpoints}.")
         check_launch(self.launch, self.nodes, self.gpus_per_node, self.cluster)
@@ -209,7 +237,10 @@ class PretrainConfig:
         """Return the phases of this run; those of new rows are left out where the model has none."""
         phases = self.phases
         if not phases:
-            phases = (Phase(lr=self.lr, steps=self.steps, seconds=self.seconds, include_earlier=True),)
+            main = Phase(
+                lr=self.lr, group_lr=self.group_lr, steps=self.steps, seconds=self.seconds, include_earlier=True
+            )
+            phases = (main,)
             if self.new_rows_steps:
                 phases = (Phase(trainable="new_rows", lr=self.new_rows_lr, steps=self.new_rows_steps), *phases)
         kept = tuple(p for p in phases if has_new_rows or p.trainable != "new_rows")

@@ -8,16 +8,18 @@ from typing import Any
 import torch
 
 from hanlm.megatron import megatron_import
+from pretrain.blocks import new_layers
 from pretrain.config import Phase, PretrainConfig
 from pretrain.data import Batch
 from pretrain.families import ModelShape
 from pretrain.loss import VocabPart, linear_cross_entropy
 from pretrain.new_rows import NewRows
 from pretrain.parallel import Place
+from pretrain.param_groups import group_of
 from pretrain.sample_losses import sample_losses
 from pretrain.schedule import build_scheduler, set_rate
 from pretrain.shards import adopt_masters, gather, gather_masters, shards
-from pretrain.trainable import set_trainable, trained_rows
+from pretrain.trainable import block_parameters, set_trainable, trained_rows
 
 
 class Engine:
@@ -42,6 +44,7 @@ class Engine:
         """Whether the phase's optimizer has moments to save: not before its first step that counted."""
         self.special_ids: tuple[int, ...] = ()
         """Labels that are not text: bos and eos."""
+        self._new_layers = new_layers(config.model, num_layers=shape.num_layers)
         for name, parameter in model.named_parameters():
             exact = weights[name].to(place.device, torch.float32)
             parameter.data.copy_(exact)
@@ -54,17 +57,17 @@ class Engine:
             from megatron.core.distributed.finalize_model_grads import finalize_model_grads
         self._forget_phase()
         self.has_moments = False
-        set_trainable(self.model, phase)
+        set_trainable(self.model, phase, self._new_layers)
         if trained_rows(phase, has_new=num_base_tokens > 0) == "new":
             self._separate_new_rows(num_base_tokens)
-        elif self.config.recompute and self.place.is_first_stage:
+        elif self.place.is_first_stage and self.config.recompute:
             self._let_gradients_pass()
         settings = DistributedDataParallelConfig(
             grad_reduce_in_fp32=True, use_distributed_optimizer=self.config.distributed_optimizer
         )
         self._ddp = DistributedDataParallel(self.model.config, settings, self.model)
         self.model.config.finalize_model_grads_func = finalize_model_grads
-        decay = self.config.weight_decay if phase.trainable in ("all", "lora") else 0.0
+        decay = self.config.weight_decay if phase.decays else 0.0
         self.optimizer = self._build_optimizer(phase, decay)
         self._scheduler = build_scheduler(
             self.optimizer,
@@ -128,7 +131,11 @@ class Engine:
             parameter.main_grad = None  # megatron-core sums that of a tied table over the stages if there is one
 
     def _build_optimizer(self, phase: Phase, decay: float) -> Any:
-        from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
+        from megatron.core.optimizer import (
+            OptimizerConfig,
+            get_megatron_optimizer,
+            get_standard_config_overrides,
+        )
         from megatron.core.optimizer.optimizer import SEPARATE_GRAD_NORM_GROUPS
 
         is_bf16 = self.model.config.bf16
@@ -144,7 +151,8 @@ class Engine:
             params_dtype=torch.bfloat16 if is_bf16 else torch.float32,
             use_distributed_optimizer=self.config.distributed_optimizer,
         )
-        optimizer: Any = get_megatron_optimizer(settings, [self._ddp])
+        overrides = get_standard_config_overrides(settings) | self._group_overrides(phase)
+        optimizer: Any = get_megatron_optimizer(settings, [self._ddp], overrides)
         for each in optimizer.chained_optimizers:
             # Which kinds of norm there are is asked of all ranks, but not by one without parameters: a dead lock.
             each._has_grad_norm_group_cache = dict.fromkeys(SEPARATE_GRAD_NORM_GROUPS, False)
@@ -154,6 +162,30 @@ class Engine:
             if isinstance(optimizer.optimizer, torch.optim.AdamW):
                 group.update(fused=True, foreach=False)  # 3 times as fast as the loop over parameters on a CPU
         return optimizer
+
+    def _group_overrides(self, phase: Phase) -> dict[Any, Any]:
+        """Return megatron-core's overrides for groups with rates of their own, named after them."""
+        from megatron.core.optimizer.optimizer_config import ParamKey, ParamPredicate
+
+        of_blocks = block_parameters(self.model, self._new_layers)
+        found = {
+            id(parameter): group_of(
+                name, num_axes=parameter.ndim, is_new_block=parameter in of_blocks, is_tied=self.shape.is_tied
+            )
+            for name, parameter in self.model.named_parameters()
+        }
+
+        def is_in(group: str) -> ParamPredicate:
+            return ParamPredicate(name=group, fn=lambda parameter: found.get(id(parameter)) == group)
+
+        return {
+            ParamKey(predicate=is_in(group)): {
+                "max_lr": rate,
+                "min_lr": rate * self.config.min_lr_ratio,
+                "name": group,
+            }
+            for group, rate in phase.group_lr.items()
+        }
 
     @property
     def inner_optimizer(self) -> Any:

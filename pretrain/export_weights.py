@@ -1,7 +1,7 @@
 """Writing trained weights as a base's own tensors: by its names, in its precision, in shards, one tensor at a time."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -40,6 +40,27 @@ def write_weights(
     """
     source = HuggingFaceWeights(base)
     planned = {name: source.stored(name) for name in _order(source, shape)}
+    values = (
+        (name, tensor if update is None else update(name, tensor)) for name, tensor in _values(read, source, shape)
+    )
+    write_shards(folder, planned, values, max_shard_bytes=max_shard_bytes)
+
+
+def write_shards(
+    folder: Path,
+    planned: Mapping[str, Stored],
+    values: Iterable[tuple[str, torch.Tensor]],
+    *,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> None:
+    """Write tensors as ``model.safetensors``, or as shards and their index, one tensor in memory at a time.
+
+    Args:
+        folder: Where to.
+        planned: How each tensor will be stored, in the order in which shards take them.
+        values: The tensors, each once, in any order.
+        max_shard_bytes: Largest size of a shard; a tensor that is larger has one of its own.
+    """
     shards = _shards(planned, max_shard_bytes)
     home: dict[str, str] = {}
     with ExitStack() as stack:
@@ -49,8 +70,8 @@ def write_weights(
             writer = SafetensorsWriter(folder / file, {name: planned[name] for name in names})
             writers |= dict.fromkeys(names, stack.enter_context(writer))
             home |= dict.fromkeys(names, file)
-        for name, tensor in _values(read, source, shape):
-            writers[name].write(name, tensor if update is None else update(name, tensor))
+        for name, tensor in values:
+            writers[name].write(name, tensor)
     if len(shards) > 1:
         total = sum(tensor.num_bytes for tensor in planned.values())
         index = {"metadata": {"total_size": total}, "weight_map": home}

@@ -6,6 +6,7 @@ distributed optimizer or without.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -103,10 +104,33 @@ def _owned(engine: Engine, parameters: Mapping[str, Any]) -> dict[str, Shard]:
 
 
 def _named_as(model_tensor: Any, whole: torch.Tensor, key: str) -> Any:
-    """Return a moment as a sharded tensor that is cut as its weight is."""
+    """Return a moment as a sharded tensor that is cut as its weight is, each layer's under a key of its own.
+
+    Weights of all layers make up one tensor in a checkpoint, but a phase may train some layers alone.
+    """
+    from megatron.core.dist_checkpointing import ShardedTensor
     from megatron.core.dist_checkpointing.optimizer import make_sharded_optimizer_tensor
 
-    return make_sharded_optimizer_tensor(model_tensor, whole, prefix=f"optimizer.state.{key}")
+    moment = make_sharded_optimizer_tensor(model_tensor, whole, prefix=f"optimizer.state.{key}")
+    if isinstance(moment, ShardedTensor):
+        return _of_one_layer(moment)
+    build = moment.build_fn
+    return replace(moment, build_fn=lambda *parts: [_of_one_layer(tensor) for tensor in build(*parts)])
+
+
+def _of_one_layer(tensor: Any) -> Any:
+    """Return a sharded tensor without the layer axis, its layer's number in its key instead."""
+    if not tensor.prepend_axis_num:
+        return tensor
+    layer, *offset = tensor.global_offset
+    return replace(
+        tensor,
+        key=tensor.key.replace(".layers.", f".layers.{layer}."),
+        global_shape=tensor.global_shape[1:],
+        global_offset=tuple(offset),
+        axis_fragmentations=tensor.axis_fragmentations[1:],
+        prepend_axis_num=0,
+    )
 
 
 def _first_has(whole: torch.Tensor | None, parameter: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from hanlm.publish import refuse_existing, work_folder
 from hanlm.tokenizing import require_same_tokenizer, tokenizer_hash
 from hanlm.tokens import Tokens, open_tokens, require_fresh
 from pretrain.accelerated.inputs import BaseSize, check_base, check_options
+from pretrain.blocks import new_layers
 from pretrain.config import Phase, PretrainConfig
 from pretrain.families import ModelShape, read_shape
 from pretrain.layout import check_layout, num_processes
@@ -77,7 +78,8 @@ def plan(config: PretrainConfig) -> list[str]:
         )
     for phase in phases:
         length = f"{phase.steps} steps" if phase.steps else f"{phase.seconds:g} seconds"
-        lines.append(f"{length} of {phase.trainable.replace('_', ' ')} at a rate of up to {phase.lr:g}")
+        rates = [f"{phase.lr:g}", *(f"{rate:g} for {group}" for group, rate in phase.group_lr.items())]
+        lines.append(f"{length} of {phase.trainable.replace('_', ' ')} at a rate of up to {', '.join(rates)}")
     ranks = config.layout.data_size(_num_processes(config, is_plan=True))
     lines.append(
         f"a step: {config.global_batch_size} sequences of {config.seq_length} tokens, "
@@ -178,8 +180,22 @@ def check_megatron_model(config: PretrainConfig) -> ModelShape:
     )
     check_layout(shape, config.layout, seq_length=config.seq_length)
     HuggingFaceWeights(config.model).check(shape)
-    config.resolved_phases(has_new_rows=has_new_rows(config, shape))
+    _check_phases(config, shape)
     return shape
+
+
+def _check_phases(config: PretrainConfig, shape: ModelShape) -> None:
+    """Refuse phases that train what the model does not have."""
+    phases = config.resolved_phases(has_new_rows=has_new_rows(config, shape))
+    has_blocks = bool(new_layers(config.model, num_layers=shape.num_layers))
+    if any(p.trainable == "new_blocks" or "new_blocks" in p.group_lr for p in phases) and not has_blocks:
+        raise ConfigError(
+            f"a phase trains new_blocks, but {config.model} has none; make it deeper with `hanlm expand-blocks` first."
+        )
+    if shape.is_tied and any("head" in p.group_lr for p in phases):
+        raise ConfigError(
+            f"group_lr names head, but the output layer of {config.model} is its embedding; give embeddings a rate."
+        )
 
 
 def check_tokens(config: PretrainConfig, shape: ModelShape | BaseSize, tokens: Sequence[Tokens]) -> None:

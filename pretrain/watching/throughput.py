@@ -78,7 +78,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def learning_rates(param_groups: Any) -> dict[str, float]:
-    """Return ``lr``, the highest rate, and ``lr/NAME`` for each named group whose rate differs from it."""
-    rates = [(str(group.get("name") or ""), float(group["lr"])) for group in param_groups]
-    highest = max((rate for _, rate in rates), default=0.0)
-    return {"lr": highest} | {f"lr/{name}": rate for name, rate in rates if name and rate != highest}
+    """Return ``lr``, the rate of the weights that are in no named group, and ``lr/NAME`` for each group."""
+    rates = [(group.get("name"), float(group["lr"])) for group in param_groups]
+    common = [rate for name, rate in rates if name is None] or [rate for _, rate in rates]
+    return {"lr": max(common, default=0.0)} | {f"lr/{name}": rate for name, rate in rates if name is not None}
