@@ -6,17 +6,19 @@ import torch
 from torch import nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
+from pretrain.rotary import Rotary
+
 
 class TorchAttention(nn.Module):
-    """Causal attention over ``torch.nn.functional.scaled_dot_product_attention``.
+    """Causal attention with rotary positions over ``torch.nn.functional.scaled_dot_product_attention``.
 
     Simpler than megatron-core's own, never materialises the scores, and its logits equal those of
     transformers exactly. Shapes: S sequence, B batch, H heads of this rank, G key-value heads, K head size.
     """
 
-    def __init__(self, config: Any, **_options: Any) -> None:
+    def __init__(self, config: Any, *, rotary: Rotary, **_options: Any) -> None:
         super().__init__()
-        self.config = config
+        self.config, self._rotary = config, rotary
 
     def forward(
         self,
@@ -28,7 +30,7 @@ class TorchAttention(nn.Module):
     ) -> torch.Tensor:
         """Return the attended values, of shape [S, B, H * K]; without a mask a token attends to all before it."""
         length, batch, heads, _ = query_SBHK.shape
-        queries, keys, values = (x.permute(1, 2, 0, 3) for x in (query_SBHK, key_SBGK, value_SBGK))
+        queries, keys, values = self._rotary(query_SBHK), self._rotary(key_SBGK), value_SBGK.permute(1, 2, 0, 3)
         grouped = heads != key_SBGK.shape[2]
         out_BHSK = scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask_B1SS, is_causal=mask_B1SS is None, enable_gqa=grouped

@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from hanlm.megatron import megatron_import
 from pretrain.attention import RMSNorm, TorchAttention
-from pretrain.families import ModelShape, RopeScaling
+from pretrain.families import ModelShape
 from pretrain.parallel import Place
+from pretrain.rotary import GatedSiLU, Rotary
 
 _ACTIVATIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "silu": functional.silu,
@@ -33,7 +34,7 @@ def build_model(
         from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
     config = _transformer_config(shape, place, dtype, recompute=recompute)
     layer: Any = get_gpt_layer_local_spec(normalization="RMSNorm")
-    _choose_modules(layer.submodules, shape)
+    _choose_modules(layer.submodules, shape, Rotary(_frequencies(shape)))
     stage_layers = shape.num_layers // place.layout.pipeline
     model = GPTModel(
         config=config,
@@ -43,11 +44,8 @@ def build_model(
         pre_process=place.is_first_stage,
         post_process=place.is_last_stage,
         share_embeddings_and_output_weights=shape.is_tied,
-        position_embedding_type="rope",
-        rotary_base=shape.rope_theta,  # pyright: ignore[reportArgumentType]
+        position_embedding_type="none",  # attention turns queries and keys itself
     )
-    if shape.rope_scaling is not None:
-        _scale_frequencies(model.rotary_pos_emb, shape.rope_scaling)
     if shape.scales_embeddings and place.is_first_stage:
         # Rounded to the training precision first, as transformers does.
         factor = float(torch.tensor(shape.hidden_size**0.5, dtype=dtype))
@@ -56,11 +54,14 @@ def build_model(
     return model.to(place.device)
 
 
-def _choose_modules(layer: Any, shape: ModelShape) -> None:
+def _choose_modules(layer: Any, shape: ModelShape, rotary: Rotary) -> None:
     """Put HanLM's norms and attention into a layer, and biases where the model has them."""
+    from megatron.core.transformer.spec_utils import ModuleSpec
+
     attention, mlp = layer.self_attention.submodules, layer.mlp.keywords["submodules"]
     layer.input_layernorm = layer.pre_mlp_layernorm = RMSNorm
-    attention.core_attention = TorchAttention
+    attention.core_attention = ModuleSpec(module=TorchAttention, params={"rotary": rotary})
+    mlp.activation_func = GatedSiLU
     if shape.qk_norm:
         attention.q_layernorm = attention.k_layernorm = RMSNorm
     if shape.output_bias:
@@ -78,12 +79,24 @@ def _with_bias(linear: Callable[..., Any]) -> Callable[..., Any]:
     return build
 
 
-def _scale_frequencies(rope: Any, scaling: RopeScaling) -> None:
-    """Scale the rotary frequencies; llama3 by megatron-core's formula, to which ``GPTModel`` passes the factor only."""
+def _frequencies(shape: ModelShape) -> torch.Tensor:
+    """Return the rotary frequencies; scaled as in llama3 by megatron-core's formula, to which ``GPTModel`` would pass
+    the factor only.
+    """
+    from megatron.core.models.common.embeddings.rotary_pos_embedding import RotaryEmbedding
+
+    rope: Any = RotaryEmbedding(
+        kv_channels=shape.head_size,
+        rotary_percent=1.0,
+        rotary_base=shape.rope_theta,  # pyright: ignore[reportArgumentType]
+        use_cpu_initialization=True,
+    )
+    scaling = shape.rope_scaling
+    if scaling is None:
+        return rope.inv_freq
     if scaling.kind == "linear":
-        rope.inv_freq = rope.inv_freq / scaling.factor
-        return
-    rope.inv_freq = rope._apply_scaling(
+        return rope.inv_freq / scaling.factor
+    return rope._apply_scaling(
         rope.inv_freq,
         factor=scaling.factor,
         low_freq_factor=scaling.low_freq_factor,
@@ -123,6 +136,7 @@ def _transformer_config(shape: ModelShape, place: Place, dtype: torch.dtype, *, 
         perform_initialization=False,  # every weight is loaded from the base
         persist_layer_norm=False,
         bias_activation_fusion=False,
+        use_te_activation_func=shape.activation == "silu",  # the name of the switch for a module of one's own
         bias_dropout_fusion=False,
         masked_softmax_fusion=False,
         apply_rope_fusion=False,
