@@ -114,6 +114,7 @@ def test_a_host_that_dies_and_a_host_that_is_cut_off_cost_nothing_but_time(
         two_hosts.process.terminate()
 
     said = "".join(two_hosts.said)
+    print(said)  # `pytest -rP` shows it
     assert said.count("resuming after step") == 2, said
     assert "lost contact with another one" in said
     assert "Traceback" not in said
