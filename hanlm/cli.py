@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from importlib import import_module
@@ -39,6 +39,7 @@ class Command:
 
 COMMANDS = (
     Command(("run",), "hanlm.recipe:run", "Run a recipe: every stage in order, skipping what is finished."),
+    Command(("from-gguf",), "hanlm.from_gguf:from_gguf", "Turn a GGUF file into a model folder."),
     Command(("corpus", "collect"), "corpora.collect:collect", "Collect text that installed packages ship."),
     Command(("corpus", "sets"), "corpora.sets:sets", "List well-known sets of text: licence, size, how to fetch."),
     Command(("corpus", "build"), "corpora.build:build", "Clean, filter, deduplicate and split raw text."),
@@ -85,6 +86,9 @@ def _run_guarded(argv: list[str]) -> int:
         _dispatch(argv)
     except (HanLMError, CycloptsError) as error:
         return end(f"hanlm: {_sentence(error)}", getattr(error, "exit_code", 2))
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return end(
             "hanlm: interrupted; finished artifacts are untouched: run the same command again to go on.",
@@ -143,8 +147,12 @@ def _dispatch(argv: list[str]) -> None:
     _refuse_unknown_flags(argv, schema)
     if config is not None:
         app.config = [config]
+    _call(app, argv)
+
+
+def _call(app: App, argv: Sequence[str]) -> Any:
     try:
-        app(argv, exit_on_error=False, print_error=False)
+        return app(argv, exit_on_error=False, print_error=False)
     except MissingArgumentError as error:
         raise ConfigError(_missing(error, argv)) from None
     except CoercionError as error:
@@ -218,6 +226,37 @@ def config_type(command: Command) -> type:
     return get_type_hints(_load(command))["config"]
 
 
+def read_values(command: Command, values: Mapping[str, Any], where: str) -> Any:
+    """Return the configuration that options make, every value checked as the command checks it.
+
+    Raises:
+        ConfigError: If the command would refuse them; ``where`` names their origin.
+    """
+    app = _app(" ".join(("hanlm", *command.words)), command.help)
+    app.default(_with_options(lambda config: config, config_type(command)))
+    app.config = [Dict(dict(values), source=where, use_commands_as_keys=False)]
+    try:
+        return _call(app, [])
+    except (CycloptsError, HanLMError) as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(text if where in text else f"{where}: {text}") from None
+
+
+def _with_options(function: Callable[..., Any], schema: type, **more: inspect.Parameter) -> Callable[..., Any]:
+    """Give a function of a configuration the signature whose parameters are the configuration's fields."""
+    needs_nothing = all(f.default is not MISSING or f.default_factory is not MISSING for f in fields(schema))
+    config = inspect.Parameter(
+        "config",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        annotation=Annotated[schema, Parameter(name="*")],
+        default=schema() if needs_nothing else inspect.Parameter.empty,
+    )
+    parameters = [config, *more.values()]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return function
+
+
 def _bind(command: Command) -> Callable[..., None]:
     stage = _load(command)
     plan: Callable[[Any], list[str]] = sys.modules[stage.__module__].plan
@@ -233,26 +272,17 @@ def _bind(command: Command) -> Callable[..., None]:
         if (out := stage(config)) is not None and is_main_process():
             print(out)
 
-    flat = Annotated[schema, Parameter(name="*")]
-    needs_nothing = all(f.default is not MISSING or f.default_factory is not MISSING for f in fields(schema))
     dry = Annotated[bool, Parameter(help="Print the resolved configuration and what would happen, then stop.")]
     file = Annotated[
         Path | None, Parameter(name="--config", help="YAML with any of these options; other flags override it.")
     ]
-    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                "config",
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                annotation=flat,
-                default=schema() if needs_nothing else inspect.Parameter.empty,
-            ),
-            inspect.Parameter("dry_run", inspect.Parameter.KEYWORD_ONLY, annotation=dry, default=False),
-            inspect.Parameter("config_file", inspect.Parameter.KEYWORD_ONLY, annotation=file, default=None),
-        ]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return _with_options(
+        run,
+        schema,
+        dry_run=inspect.Parameter("dry_run", keyword, annotation=dry, default=False),
+        config_file=inspect.Parameter("config_file", keyword, annotation=file, default=None),
     )
-    run.__annotations__ = {"config": flat, "dry_run": dry, "config_file": file}
-    return run
 
 
 def _print_plan(config: object, lines: Sequence[str]) -> None:
@@ -261,7 +291,7 @@ def _print_plan(config: object, lines: Sequence[str]) -> None:
     from hanlm.config import to_plain
 
     print(yaml.safe_dump(to_plain(config), allow_unicode=True, sort_keys=False).rstrip())
-    for line in lines:
+    for line in (part for text in lines for part in text.splitlines()):
         print(f"# {line}")
 
 

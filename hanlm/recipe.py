@@ -8,18 +8,19 @@ import shutil
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import indent
 from typing import IO, Annotated, Any
 
 from cyclopts import Parameter
 
 from hanlm.artifact import fingerprint
-from hanlm.errors import HanLMError, Interrupted
+from hanlm.errors import HanLMError, InputError, Interrupted
 from hanlm.launch import launch
 from hanlm.locks import LOCK, exclusive
 from hanlm.log import say
 from hanlm.provenance import source_hash
 from hanlm.publish import work_folder
-from hanlm.recipe_file import Stage, read_recipe
+from hanlm.recipe_file import Recipe, Stage, read_recipe
 from hanlm.run_state import RunState
 
 STATE = "run.json"
@@ -36,7 +37,7 @@ class RunConfig:
     out: Path
     """The run's folder: one artifact per stage, named after it."""
     set: list[str] = field(default_factory=list[str])
-    """Changes to the recipe, such as `pretrained.seconds=60`."""
+    """What the recipe asks for, such as `base=/models/llama`, and changes to it, such as `pretrained.seconds=60`."""
 
 
 def run(config: RunConfig) -> Path:
@@ -47,7 +48,10 @@ def run(config: RunConfig) -> Path:
         HanLMError: If a stage failed; it has said why.
         Interrupted: If a signal stopped it; the same command goes on.
     """
-    stages = read_recipe(config.recipe, config.out, config.set)
+    recipe = read_recipe(config.recipe, config.out, config.set)
+    if missing := _missing(recipe):
+        raise InputError(f"expected what --set names, but {missing[0]}; check the path.")
+    stages = recipe.stages
     config.out.mkdir(parents=True, exist_ok=True)
     with exclusive(config.out / LOCK, str(config.out)) as lock:
         state = RunState(config.out / STATE)
@@ -61,17 +65,38 @@ def run(config: RunConfig) -> Path:
 
 
 def plan(config: RunConfig) -> list[str]:
-    """Return what would be run and what would be skipped."""
+    """Return what the recipe is, and of each stage whether it would be run, and on which configuration."""
+    recipe = read_recipe(config.recipe, config.out, config.set)
     state = RunState(config.out / STATE)
-    lines: list[str] = []
+    lines = [*(f"{key}: {text}" for key, text in recipe.about.items()), *_missing(recipe)]
     redone: list[Path] = []
-    for name, stage in read_recipe(config.recipe, config.out, config.set).items():
+    for name, stage in recipe.stages.items():
         depends = any(Path(p).is_relative_to(out) for p in stage.inputs for out in redone)
         finished = not depends and state.is_finished(name, _describe(stage))
         if not finished:
             redone.append(config.out / name)
-        lines.append(f"{name}: hanlm {stage.command}: {'finished, would be skipped' if finished else 'would run'}")
+        processes = f" in {stage.processes} processes" if stage.processes > 1 else ""
+        happens = "finished, would be skipped" if finished else f"would run{processes}"
+        lines.append(f"{name}: hanlm {stage.command}: {happens}\n{_shown(stage.with_)}")
     return lines
+
+
+def _missing(recipe: Recipe) -> list[str]:
+    """Return a sentence for every path that the recipe was given and that is not there."""
+    values = {name: [value] if isinstance(value, str) else value for name, value in recipe.inputs.items()}
+    return [
+        f"{name}: there is no {path}"
+        for name, paths in values.items()
+        for path in paths
+        if not path.startswith("hf:") and not Path(path).exists()
+    ]
+
+
+def _shown(configuration: dict[str, Any]) -> str:
+    import yaml
+
+    text = yaml.safe_dump(configuration, allow_unicode=True, sort_keys=False, width=120)
+    return indent(text.rstrip(), "    ")
 
 
 def _run_stage(label: str, name: str, stage: Stage, out: Path, state: RunState, lock: IO[str]) -> None:

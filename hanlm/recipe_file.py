@@ -6,19 +6,25 @@ A recipe is YAML::
       corpus: {command: corpus build, with: {input: [/data/zh]}}
       model:  {command: extend-vocab, with: {base: "${recipe}/demo/base", corpus: ["${corpus}"]}}
 
-``${NAME}`` stands for the folder of an earlier stage, ``${run}`` for the run's own, ``${recipe}`` for the folder
-of the recipe file.
+``${NAME}`` stands for the folder of an earlier stage or for an input of the recipe, ``${run}`` for the run's own
+folder, ``${recipe}`` for that of the recipe file.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hanlm.config import check_keys, paths_in, read_yaml, unknown_key
 from hanlm.errors import ConfigError, InputError
+from hanlm.recipe_inputs import Given, change_stages, read_inputs, split_changes
 
+if TYPE_CHECKING:
+    from hanlm.cli import Command
+
+_ABOUT = ("description", "source", "result", "hardware")
+_KEYS = (*_ABOUT, "inputs", "stages")
 _STAGE_KEYS = ("command", "with", "processes")
 _RESERVED = ("run", "recipe", "logs")
 _NAME = re.compile(r"\w[\w-]*")
@@ -39,39 +45,65 @@ class Stage:
     """The paths its configuration names; found, not written by hand."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """A recipe with every reference resolved."""
+
+    about: dict[str, str]
+    """What it says of itself: description, source, published result, hardware."""
+    inputs: dict[str, Given]
+    """What it was given, by name."""
+    stages: dict[str, Stage]
+    """Its stages, in order."""
+
+
 def recipes_folder() -> Path:
     """Return where the shipped recipes lie: in the wheel inside the package, in a checkout beside it."""
     inside = Path(__file__).parent / "recipes"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "recipes"
 
 
-def read_recipe(recipe: str, out: Path, changes: Sequence[str] = ()) -> dict[str, Stage]:
-    """Return the stages of a recipe, references resolved.
+def read_recipe(recipe: str, out: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Return a recipe, references resolved and every stage checked as its command would check it.
 
     Args:
         recipe: A YAML file, or the name of a recipe that HanLM ships.
         out: The run's folder.
-        changes: Each ``STAGE.KEY=VALUE``, the value in YAML.
+        changes: Each ``INPUT=PATH``, or ``STAGE.KEY=VALUE`` with the value in YAML.
 
     Raises:
         InputError: If there is no such recipe.
-        ConfigError: If it has unknown keys, commands, or references to stages that do not come earlier.
+        ConfigError: If it has unknown keys, commands, values that a command refuses, or references to stages that do
+            not come earlier; or if an input is missing.
     """
     path = _find(recipe)
     data = read_yaml(path)
     for key in data:
-        if key not in ("description", "stages"):
-            raise ConfigError(f"{path}: unknown key {key!r}; a recipe has description and stages.")
+        if key not in _KEYS:
+            raise ConfigError(f"{path}: unknown key {key!r}; a recipe has {', '.join(_KEYS)}.")
     stages = data.get("stages")
     if not isinstance(stages, dict) or not stages:
         raise ConfigError(f"{path}: expected stages, a mapping from a name to {{command, with}}; got {stages!r}.")
-    for change in changes:
-        _apply(stages, change)
-    places = {"run": out, "recipe": path.parent}
+    given, others = split_changes(changes)
+    inputs = read_inputs(data.get("inputs") or {}, given, f"recipe {path.stem}")
+    change_stages(stages, others)
+    resolved = _stages(stages, {"run": out, "recipe": path.parent}, inputs, path)
+    about = {key: " ".join(str(data[key]).split()) for key in _ABOUT if data.get(key)}
+    return Recipe(about=about, inputs=inputs, stages=resolved)
+
+
+def _stages(
+    stages: Mapping[Any, Any], places: dict[str, Path], inputs: Mapping[str, Given], path: Path
+) -> dict[str, Stage]:
+    for name in inputs:
+        _check_name(name, path)
     resolved: dict[str, Stage] = {}
+    out = places["run"]
     for name, raw in stages.items():
         _check_name(name, path)
-        resolved[name] = _stage(raw, places, f"{path}, stage {name}")
+        if name in inputs:
+            raise ConfigError(f"{path}: {name} is both an input and a stage; rename one of them.")
+        resolved[name] = _stage(raw, places, inputs, out / name, f"{path}, stage {name}")
         places[name] = out / name
     return resolved
 
@@ -89,27 +121,30 @@ def _find(recipe: str) -> Path:
 def _check_name(name: object, path: Path) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
         raise ConfigError(
-            f"{path}: a stage's name is a word of letters, digits, - and _ that is none of {', '.join(_RESERVED)}; "
-            f"got {name!r}."
+            f"{path}: the name of a stage or an input is a word of letters, digits, - and _ that is none of "
+            f"{', '.join(_RESERVED)}; got {name!r}."
         )
 
 
-def _stage(raw: Any, places: Mapping[str, Path], where: str) -> Stage:
+def _stage(raw: Any, places: Mapping[str, Path], inputs: Mapping[str, Given], out: Path, where: str) -> Stage:
+    from hanlm.cli import config_type, read_values
+
     if not isinstance(raw, dict) or "command" not in raw:
         raise ConfigError(f"{where}: expected a mapping with a command, got {raw!r}.")
     for key in raw:
         if key not in _STAGE_KEYS:
             raise ConfigError(unknown_key(str(key), _STAGE_KEYS, where))
-    command, given, processes = str(raw["command"]), raw.get("with") or {}, raw.get("processes", 1)
+    name, given, processes = str(raw["command"]), raw.get("with") or {}, raw.get("processes", 1)
     if not isinstance(given, dict):
         raise ConfigError(f"{where}: expected `with` to hold `key: value` lines, got {given!r}.")
     if not isinstance(processes, int) or isinstance(processes, bool) or processes < 1:
         raise ConfigError(f"{where}: expected `processes` of 1 or more, got {processes!r}.")
-    with_ = _resolve(given, places, where)
-    config_type = _command_config(command, where)
-    check_keys(with_, config_type, where)
-    inputs = [p for path in paths_in(with_, config_type) for p in _read_by(path, places)]
-    return Stage(command=command, with_=with_, processes=processes, inputs=tuple(inputs))
+    with_ = _resolve(given, {**inputs, **places}, where)
+    command = _command(name, where)
+    check_keys(with_, config := config_type(command), where)
+    read_values(command, with_ | {"out": str(out)}, where)
+    read = [p for path in paths_in(with_, config) for p in _read_by(path, places)]
+    return Stage(command=name, with_=with_, processes=processes, inputs=tuple(read))
 
 
 def _read_by(path: str, places: Mapping[str, Path]) -> list[str]:
@@ -119,50 +154,40 @@ def _read_by(path: str, places: Mapping[str, Path]) -> list[str]:
     return [path]
 
 
-def _command_config(command: str, where: str) -> type:
-    from hanlm.cli import COMMANDS, config_type
+def _command(name: str, where: str) -> "Command":
+    from hanlm.cli import COMMANDS
 
     for known in COMMANDS:
-        if " ".join(known.words) == command and command != "run":
-            return config_type(known)
+        if " ".join(known.words) == name and name != "run":
+            return known
     names = ", ".join(" ".join(c.words) for c in COMMANDS if c.words != ("run",))
-    raise ConfigError(f"{where}: unknown command {command!r}; commands: {names}.")
+    raise ConfigError(f"{where}: unknown command {name!r}; commands: {names}.")
 
 
-def _resolve(value: Any, places: Mapping[str, Path], where: str) -> Any:
+def _resolve(value: Any, known: Mapping[str, Path | Given], where: str) -> Any:
     if isinstance(value, Mapping):
-        return {str(k).replace("-", "_"): _resolve(v, places, where) for k, v in value.items()}
+        return {str(k).replace("-", "_"): _resolve(v, known, where) for k, v in value.items()}
     if isinstance(value, list):
-        return [_resolve(v, places, where) for v in value]
+        return [part for v in value for part in _items(v, known, where)]
     if not isinstance(value, str):
         return value
+    whole = _REFERENCE.fullmatch(value)
+    if whole and isinstance(several := known.get(whole[1]), list):
+        return [*several]
 
     def place(match: re.Match[str]) -> str:
-        if match[1] not in places:
-            raise ConfigError(f"{where}: ${{{match[1]}}} is no earlier stage; there are: {', '.join(places)}.")
-        return str(places[match[1]])
+        if (found := known.get(match[1])) is None:
+            raise ConfigError(
+                f"{where}: ${{{match[1]}}} is no earlier stage and no input; there are: {', '.join(known)}."
+            )
+        if isinstance(found, list):
+            raise ConfigError(f"{where}: expected one path for {match[1]} in {value!r}, got {len(found)}.")
+        return str(found)
 
     return _REFERENCE.sub(place, value)
 
 
-def _apply(stages: dict[str, Any], change: str) -> None:
-    import yaml
-
-    target, equals, text = change.partition("=")
-    name, *keys = target.split(".")
-    if not (equals and keys and all(keys) and name in stages):
-        raise ConfigError(f"--set takes STAGE.KEY=VALUE with a stage of {', '.join(map(str, stages))}; got {change!r}.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {change}: the value is not valid YAML ({' '.join(str(error).split())}).") from None
-    place = stages[name]
-    for key in ("with", *keys[:-1]):
-        if not isinstance(place, dict):
-            break
-        if place.get(key) is None:
-            place[key] = {}
-        place = place[key]
-    if not isinstance(place, dict):
-        raise ConfigError(f"--set {change}: expected {target.rpartition('.')[0]} to hold keys, got {place!r}.")
-    place[keys[-1]] = value
+def _items(value: Any, known: Mapping[str, Path | Given], where: str) -> list[Any]:
+    """Return an item of a list resolved: an input of several paths becomes several items."""
+    resolved = _resolve(value, known, where)
+    return resolved if isinstance(value, str) and isinstance(resolved, list) else [resolved]

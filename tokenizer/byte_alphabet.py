@@ -4,6 +4,7 @@ GPT-2's alphabet writes each of the 256 bytes as one printable character: Latin-
 themselves, the others are U+0100 and onward, in order.
 """
 
+from collections.abc import Container
 from functools import cache
 from typing import Final
 
@@ -11,6 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenizer.pieces import STRONG, class_table, has_strong
+
+RARE_BYTES: Final = frozenset(
+    (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, 0xC0, 0xC1, 0xF1, 0xF2, *range(0xF5, 0x100))
+)
+"""Bytes that a base may lack: of control characters, of no UTF-8, of planes without characters. SmolLM2, whose alphabet
+is of the bytes that its text had, lacks 21."""
 
 _PRINTABLE: Final = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
 
@@ -36,6 +43,11 @@ def _latin_of_char() -> dict[int, int]:
 def spelled(data: bytes) -> str:
     """Return bytes in the alphabet."""
     return data.decode("latin-1").translate(_char_of_byte())
+
+
+def missing_bytes(vocabulary: Container[str]) -> list[int]:
+    """Return the bytes for which a vocabulary has no token."""
+    return [byte for byte in range(256) if spelled(bytes([byte])) not in vocabulary]
 
 
 def bytes_of(spelling: str) -> bytes | None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tokenizer.added_tokens import entries_of
 from tokenizer.base import Base
-from tokenizer.byte_alphabet import bytes_of, spelled
+from tokenizer.byte_alphabet import bytes_of, missing_bytes, spelled
 from tokenizer.byte_merges import Merge, extended_merges, ranked
 from tokenizer.byte_start import start_from_bytes
 from tokenizer.encode import Fast
@@ -63,9 +63,16 @@ class ByteBase(Base):
         return -float(len(self._ranked))
 
     def _segments(self, text: str, pieces: Pieces) -> list[str]:  # noqa: ARG002 (separators are found in the tokens)
-        """Return the pre-tokens with a character that new tokens must hold, in the byte alphabet."""
+        """Return the pre-tokens with a character that new tokens must hold, in the byte alphabet.
+
+        One with a byte that the base lacks is left out: the base drops that byte, and nothing is merged across it.
+        """
         words = self._own.main.words(text) if has_strong(text) else []
-        return [word for word, part in words if has_strong(part)]
+        return [word for word, part in words if has_strong(part) and self._lacking.isdisjoint(word)]
+
+    @cached_property
+    def _lacking(self) -> frozenset[str]:
+        return frozenset(spelled(bytes(missing_bytes(self.fast["model"]["vocab"]))))
 
     def plain(self, segment: str) -> str:
         return (bytes_of(segment) or b"").decode("utf-8", "replace")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from hanlm.errors import InputError
 from tokenizer.added_tokens import token_fields
 from tokenizer.base import check_size
-from tokenizer.byte_alphabet import spelled
+from tokenizer.byte_alphabet import RARE_BYTES, missing_bytes
 from tokenizer.byte_level import ByteBase
 from tokenizer.encode import Fast
 from tokenizer.pieces import has_strong
@@ -64,7 +64,7 @@ def _check_kind(path: Path, fast: dict[str, Any]) -> None:
             "holds the ranks: fetch that from the base's source."
         )
     _check_normalizer(path, fast)
-    missing = [byte for byte in range(256) if spelled(bytes([byte])) not in model["vocab"]]
+    missing = [byte for byte in missing_bytes(model["vocab"]) if byte not in RARE_BYTES]
     if missing or model.get("continuing_subword_prefix") or model.get("end_of_word_suffix") or model.get("dropout"):
         why = f"it lacks {len(missing)} of the 256 bytes" if missing else "it marks parts of words, or drops merges"
         raise InputError(f"{path} cannot be extended: {why}; expected a byte-level BPE such as GPT-2's or Llama-3's.")

@@ -37,6 +37,11 @@ def recipe(tmp_path: Path, chinese_file: Path) -> Path:
     return path
 
 
+def skipped(config: RunConfig) -> list[bool]:
+    """Return of each stage whether it would be skipped."""
+    return ["would be skipped" in line for line in plan(config) if "hanlm corpus build" in line]
+
+
 def stages_run(out: Path) -> dict[str, int]:
     """Return when each stage was written, which tells one that was run again from one that was skipped."""
     return {name: (out / name / "manifest.json").stat().st_mtime_ns for name in ("first", "second")}
@@ -44,14 +49,16 @@ def stages_run(out: Path) -> dict[str, int]:
 
 def test_a_finished_stage_is_skipped_and_a_changed_one_is_redone_with_what_depends_on_it(recipe: Path, tmp_path: Path):
     config = RunConfig(recipe=str(recipe), out=tmp_path / "out")
-    assert plan(config) == [
+    assert [line.splitlines()[0] for line in plan(config)] == [
+        "description: two corpora, the second made from the first",
         "first: hanlm corpus build: would run",
         "second: hanlm corpus build: would run",
     ]
+    assert f"    - {tmp_path / 'out' / 'first'}" in plan(config)[2]  # the resolved configuration
     run(config)
     before = stages_run(config.out)
     assert open_artifact(config.out / "second", "corpus")
-    assert all("skipped" in line for line in plan(config))
+    assert skipped(config) == [True, True]
     run(config)
     assert stages_run(config.out) == before
     by_hand = ["corpus", "build", "--config", str(config.out / "logs" / "second.yaml")]
@@ -61,7 +68,7 @@ def test_a_finished_stage_is_skipped_and_a_changed_one_is_redone_with_what_depen
     assert stages_run(config.out) == before
 
     changed = RunConfig(recipe=str(recipe), out=config.out, set=["second.min_chars=9"])
-    assert ["skipped" in line for line in plan(changed)] == [True, False]
+    assert skipped(changed) == [True, False]
     run(changed)
     after = stages_run(config.out)
     assert after["first"] == before["first"]
@@ -69,7 +76,7 @@ def test_a_finished_stage_is_skipped_and_a_changed_one_is_redone_with_what_depen
 
     source = tmp_path / "source.jsonl"
     source.write_text(source.read_text(encoding="utf-8").replace("抽屉", "柜子"), encoding="utf-8")
-    assert not any("skipped" in line for line in plan(changed))
+    assert skipped(changed) == [False, False]
 
 
 @pytest.mark.fault(6)
@@ -87,7 +94,7 @@ def test_a_damaged_result_is_made_again_and_what_depends_on_it_is_not(recipe: Pa
     assert after["first"] != before["first"]
     assert after["second"] == before["second"]
     (config.out / "second" / "manifest.json").unlink()
-    assert ["skipped" in line for line in plan(config)] == [True, False]
+    assert skipped(config) == [True, False]
 
 
 def test_a_failing_stage_stops_the_run_and_keeps_what_is_finished(recipe: Path, tmp_path: Path):
@@ -112,9 +119,9 @@ def test_a_failing_stage_stops_the_run_and_keeps_what_is_finished(recipe: Path, 
         ("stages: [", ConfigError, "not valid YAML"),
         ("stages: {a: {command: corpus build, with: [x]}}", ConfigError, "expected `with` to hold"),
         ("stages: {a: {command: corpus build, processes: two}}", ConfigError, "expected `processes` of 1 or more"),
-        ("stages: {1: {command: corpus build}}", ConfigError, "a stage's name is a word"),
+        ("stages: {1: {command: corpus build}}", ConfigError, "the name of a stage or an input is a word"),
         ("stages: {logs: {command: corpus build}}", ConfigError, "none of run, recipe, logs"),
-        ("stages: {../x: {command: corpus build}}", ConfigError, "a stage's name is a word"),
+        ("stages: {../x: {command: corpus build}}", ConfigError, "the name of a stage or an input is a word"),
     ],
 )
 def test_a_wrong_recipe_is_refused_before_anything_runs(tmp_path: Path, text: str, error: type[HanLMError], words: str):
@@ -130,7 +137,7 @@ def test_an_unknown_recipe_names_those_that_are_shipped(tmp_path: Path):
 
 
 def test_the_shipped_recipes_are_valid(tmp_path: Path):
-    stages = read_recipe("demo", tmp_path)
+    stages = read_recipe("demo", tmp_path).stages
     assert {"extended", "pretrained", "control", "ppl", "report"} <= set(stages)
 
 
@@ -168,9 +175,9 @@ def test_an_input_beside_the_working_directory_is_watched_too(
     monkeypatch.chdir(folder)
     config = RunConfig(recipe=str(recipe), out=tmp_path / "out")
     run(config)
-    assert all("skipped" in line for line in plan(config))
+    assert skipped(config) == [True, True]
     source.write_text(source.read_text(encoding="utf-8").replace("抽屉", "柜子"), encoding="utf-8")
-    assert not any("skipped" in line for line in plan(config))
+    assert skipped(config) == [False, False]
 
 
 def test_inputs_are_the_paths_of_a_configuration_by_the_types_of_its_fields(tmp_path: Path):
@@ -182,7 +189,7 @@ def test_inputs_are_the_paths_of_a_configuration_by_the_types_of_its_fields(tmp_
         '  c: {command: report, with: {run: "${run}"}}\n',
         encoding="utf-8",
     )
-    stages = read_recipe(str(path), tmp_path / "out")
+    stages = read_recipe(str(path), tmp_path / "out").stages
     a, b = str(tmp_path / "out" / "a"), str(tmp_path / "out" / "b")
     assert stages["a"].inputs == ("x.txt",)
     assert stages["b"].inputs == (a, "plain", "dir/y=z.txt")
@@ -194,7 +201,7 @@ def test_inputs_are_the_paths_of_a_configuration_by_the_types_of_its_fields(tmp_
     [
         ("a.lang=[1", "not valid YAML"),
         ("a.lang.x=1", "expected a.lang to hold keys, got 'zh'"),
-        ("a=1", "--set takes"),
+        ("a=1", "changes to a stage are --set STAGE.KEY=VALUE"),
         ("b.lang=1", "--set takes"),
         ("a.=1", "--set takes"),
         ("a.langg=en", "unknown key 'langg'"),
@@ -210,7 +217,8 @@ def test_a_wrong_change_is_named(tmp_path: Path, change: str, words: str):
 def test_a_change_needs_no_configuration_to_be_there(tmp_path: Path):
     path = tmp_path / "r.yaml"
     path.write_text("stages: {a: {command: corpus build, with: }}", encoding="utf-8")
-    assert read_recipe(str(path), tmp_path, ["a.lang=en", "a.input=[x]"])["a"].with_ == {"lang": "en", "input": ["x"]}
+    stages = read_recipe(str(path), tmp_path, ["a.lang=en", "a.input=[x]"]).stages
+    assert stages["a"].with_ == {"lang": "en", "input": ["x"]}
 
 
 @pytest.mark.parametrize("state", ["[]", "{", '{"stages": []}'])

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 from hanlm.errors import InputError
 from hanlm.tokenizing import load_tokenizer
-from tokenizer.byte_alphabet import bytes_of, is_strong
+from tokenizer.byte_alphabet import RARE_BYTES, bytes_of, is_strong, spelled
 from tokenizer.extend import ExtendConfig, extend
 from tokenizer.families import read_base
 from tokenizer.pieces import has_strong
@@ -185,6 +185,28 @@ def test_a_base_without_all_bytes_is_refused(tmp_path, chinese_file):
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(InputError, match="256 bytes"):
         read_base(tmp_path / "tokenizer.json")
+
+
+def test_a_base_that_lacks_bytes_which_no_chinese_needs_is_extended(tmp_path, english_lines, chinese_file):
+    """SmolLM2's alphabet has 235 bytes. Text with the others is learned from too, but for the words that hold them."""
+    base = make_base(tmp_path / "base", "smollm", english_lines * 5)
+    model = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    lost = {spelled(bytes([byte])) for byte in (*RARE_BYTES, 0xE4)}
+    assert len(lost) > 21
+    kept = {token: i for token, i in model["vocab"].items() if token not in lost}
+    changed(base, model=model | {"vocab": kept})
+    with pytest.raises(InputError, match="lacks 1 of the 256 bytes"):
+        read_base(base)
+    changed(base, model=model | {"vocab": kept | {spelled(b"\xe4"): model["vocab"][spelled(b"\xe4")]}})
+    odd = tmp_path / "odd.txt"
+    odd.write_text("他说，\x04\x1d。好的，\U00050000。\n" * 30, encoding="utf-8")
+    out = extend(ExtendConfig(base=base, corpus=(chinese_file, odd), num_new_tokens=60, out=tmp_path / "out"))
+    assert report_of(out)["num_new_tokens"] == 60
+    old, new = load_tokenizer(base), load_tokenizer(out)
+    assert ids(old, "a\x04b 3") == ids(new, "a\x04b 3")
+    text = "酒店的房间很干净，我们下次还会住这里。"
+    assert new.decode(ids(new, text)) == text
+    assert len(ids(new, text)) < len(ids(old, text)) / 1.4
 
 
 def changed(folder: Path, **parts: Any) -> Path:
