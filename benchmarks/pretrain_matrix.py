@@ -34,13 +34,23 @@ LAYOUTS: Mapping[str, tuple[int, dict[str, Any]]] = {
     "TP2": (2, {"tensor_parallel": 2}),
     "TP2+SP": (2, {"tensor_parallel": 2, "sequence_parallel": True}),
     "PP2": (2, {"pipeline_parallel": 2}),
+    "PP2+VPP2": (2, {"pipeline_parallel": 2, "virtual_pipeline": 2}),
+    "PP2+VPP2, recomputed": (2, {"pipeline_parallel": 2, "virtual_pipeline": 2, "recompute": True}),
     "TP2+SP+DP2, distributed optimizer": (
         4,
         {"tensor_parallel": 2, "sequence_parallel": True, "distributed_optimizer": True},
     ),
     "TP2+PP2": (4, {"tensor_parallel": 2, "pipeline_parallel": 2}),
+    "PP2+VPP2+DP2, distributed optimizer": (
+        4,
+        {"pipeline_parallel": 2, "virtual_pipeline": 2, "distributed_optimizer": True},
+    ),
+    "TP2+SP+PP2+VPP2": (
+        4,
+        {"tensor_parallel": 2, "sequence_parallel": True, "pipeline_parallel": 2, "virtual_pipeline": 2},
+    ),
 }
-RESUMED = ("1 process", "TP2+SP", "PP2", "DP2, distributed optimizer")
+RESUMED = ("1 process", "TP2+SP", "PP2", "PP2+VPP2", "DP2, distributed optimizer")
 
 
 def prepare(model: Path, folder: Path) -> Path:
@@ -86,7 +96,8 @@ def moved(config: PretrainConfig, to: Mapping[str, Any], out: Path, step: int) -
     """Return the run that goes on from a checkpoint of another one at its own layout."""
     shutil.copytree(work_folder(config.out), work_folder(out), dirs_exist_ok=True)
     (work_folder(out) / "published").unlink()
-    plain = {"tensor_parallel": 1, "pipeline_parallel": 1, "sequence_parallel": False, "distributed_optimizer": False}
+    sizes = dict.fromkeys(("tensor_parallel", "pipeline_parallel", "virtual_pipeline"), 1)
+    plain = sizes | {"sequence_parallel": False, "distributed_optimizer": False}
     return replace(config, out=out, resume_step=step, **(plain | dict(to)))
 
 

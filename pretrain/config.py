@@ -11,6 +11,7 @@ from hanlm.devices import Precision
 from hanlm.errors import ConfigError
 from pretrain.accelerated.options import AccelerateOptions
 from pretrain.launch.config import ClusterConfig, LauncherName, check_launch, processes_per_node
+from pretrain.layer_kind import Fp8, LayerChoice
 from pretrain.layout import Layout, micro_batch_size
 from pretrain.lora_config import LoraConfig
 from pretrain.param_groups import check_group_rates
@@ -145,8 +146,16 @@ class PretrainConfig:
     """Processes that share every layer."""
     pipeline_parallel: int = 1
     """Stages of layers."""
+    virtual_pipeline: int = 1
+    """Stretches of layers that a stage holds: with more than one a pipeline waits less and sends more."""
     sequence_parallel: bool = False
     """Share the norms' activations over the tensor-parallel processes too."""
+    context_parallel: int = 1
+    """Processes that share every sequence. Only 1: it needs TransformerEngine's attention, which was never run."""
+    layers: LayerChoice = "auto"
+    """Of megatron-core with torch's attention (local), or of TransformerEngine (auto: where it and a GPU are there)."""
+    fp8: Fp8 | None = None
+    """Multiply in fp8, with TransformerEngine: e4m3, or hybrid for e4m3 forward and e5m2 backward."""
     distributed_optimizer: bool = False
     """Share the optimizer's moments (and in bf16 the fp32 weights) over the data-parallel processes."""
     num_evals: int = 4
@@ -199,9 +208,16 @@ class PretrainConfig:
             )
         if not self.tokens:
             raise ConfigError("--tokens needs at least one tokens artifact; make one with `hanlm corpus tokenize`.")
-        for name in ("seq_length", "global_batch_size", "micro_batch_size", "tensor_parallel", "pipeline_parallel"):
+        sizes = ("seq_length", "global_batch_size", "micro_batch_size")
+        for name in (*sizes, "tensor_parallel", "pipeline_parallel", "virtual_pipeline"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}.")
+        if self.context_parallel != 1:
+            raise ConfigError(
+                f"--context-parallel expects 1, got {self.context_parallel}: it needs TransformerEngine's attention, "
+                "with which HanLM was never run; shorten --seq-length, or pass --recompute, or --tensor-parallel with "
+                "--sequence-parallel, which divides a sequence's activations too."
+            )
         for name in ("min_lr_ratio", "warmup_ratio"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} must be in [0, 1), got {getattr(self, name)}.")
@@ -216,7 +232,10 @@ class PretrainConfig:
     def layout(self) -> Layout:
         """How the model is spread over processes."""
         return Layout(
-            tensor=self.tensor_parallel, pipeline=self.pipeline_parallel, sequence_parallel=self.sequence_parallel
+            tensor=self.tensor_parallel,
+            pipeline=self.pipeline_parallel,
+            virtual=self.virtual_pipeline,
+            sequence_parallel=self.sequence_parallel,
         )
 
     @property
@@ -226,7 +245,12 @@ class PretrainConfig:
 
     def micro_batch(self, *, data_size: int) -> int:
         """Return how many sequences each of so many data-parallel ranks takes at once."""
-        return micro_batch_size(self.global_batch_size, self.micro_batch_size, data_size=data_size)
+        return micro_batch_size(
+            self.global_batch_size,
+            self.micro_batch_size,
+            data_size=data_size,
+            multiple=self.layout.micro_batch_multiple,
+        )
 
     @property
     def has_lora(self) -> bool:

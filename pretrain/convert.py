@@ -11,6 +11,7 @@ from typing import Protocol
 
 import torch
 
+from pretrain.chunks import prefixes
 from pretrain.families import Cut, Fuse, ModelShape, Weight
 from pretrain.families.weights import EMBEDDING, HEAD
 from pretrain.parallel import Place
@@ -80,7 +81,7 @@ def local_weights(
     Each is read, fused and cut when it is asked for, and is the caller's own.
 
     Args:
-        names: Parameter names of this process's ``GPTModel``; layers are numbered from 0 on every stage.
+        names: Parameter names of this process's ``Chunks``; layers are numbered from 0 in each chunk.
         read: Gives the base's tensors.
         shape: The model's hyperparameters.
         place: This process.
@@ -93,12 +94,13 @@ class _LocalWeights(Mapping[str, torch.Tensor]):
     def __init__(self, names: Sequence[str], read: Read, shape: ModelShape, place: Place, vocab_rows: int) -> None:
         self._read, self._shape, self._place, self._vocab_rows = read, shape, place, vocab_rows
         self._origins: dict[str, tuple[Weight, int]] = {}
-        num_layers = shape.num_layers // place.layout.pipeline
-        first_layer = place.pipeline_rank * num_layers
-        for weight in _with_shared_output(shape, place):
-            for layer in range(num_layers) if weight.is_layered else (0,):
-                if (name := weight.megatron.format(layer)) in names:
-                    self._origins[name] = weight, first_layer + layer
+        for chunk, prefix in enumerate(prefixes(place.layout.virtual)):
+            layers = place.layers(shape.num_layers, chunk)
+            for weight in _with_shared_output(shape, place):
+                for i, layer in enumerate(layers if weight.is_layered else (0,)):
+                    for known in (weight.megatron, weight.transformer_engine):
+                        if (name := prefix + known.format(i)) in names:
+                            self._origins[name] = weight, layer
         assert set(names) == set(self._origins), set(names) ^ set(self._origins)
 
     def __getitem__(self, name: str) -> torch.Tensor:

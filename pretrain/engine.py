@@ -9,6 +9,7 @@ import torch
 
 from hanlm.megatron import megatron_import
 from pretrain.blocks import new_layers
+from pretrain.chunks import Chunks
 from pretrain.config import Phase, PretrainConfig
 from pretrain.data import Batch
 from pretrain.families import ModelShape
@@ -31,14 +32,20 @@ class Engine:
     """
 
     def __init__(
-        self, model: Any, shape: ModelShape, place: Place, weights: Mapping[str, torch.Tensor], config: PretrainConfig
+        self,
+        model: Chunks,
+        shape: ModelShape,
+        place: Place,
+        weights: Mapping[str, torch.Tensor],
+        config: PretrainConfig,
     ) -> None:
         self.model, self.shape, self.place, self.config = model, shape, place, config
         self.masters: dict[str, torch.Tensor] = {}
         self.optimizer: Any = None
-        self._ddp: Any = None
+        self._ddp: list[Any] = []
         self._scheduler: Any = None
-        self._new_rows: NewRows | None = None
+        self._new_rows: list[tuple[str, Any, NewRows]] = []
+        """Of each chunk: what comes before its parameters' names, its model, and its new rows."""
         self._hooks: list[Any] = []
         self.has_moments = False
         """Whether the phase's optimizer has moments to save: not before its first step that counted."""
@@ -57,7 +64,8 @@ class Engine:
             from megatron.core.distributed.finalize_model_grads import finalize_model_grads
         self._forget_phase()
         self.has_moments = False
-        set_trainable(self.model, phase, self._new_layers)
+        for chunk in self.model.models:
+            set_trainable(chunk, phase, self._new_layers)
         if trained_rows(phase, has_new=num_base_tokens > 0) == "new":
             self._separate_new_rows(num_base_tokens)
         elif self.place.is_first_stage and self.config.recompute:
@@ -65,7 +73,7 @@ class Engine:
         settings = DistributedDataParallelConfig(
             grad_reduce_in_fp32=True, use_distributed_optimizer=self.config.distributed_optimizer
         )
-        self._ddp = DistributedDataParallel(self.model.config, settings, self.model)
+        self._ddp = [DistributedDataParallel(self.model.config, settings, chunk) for chunk in self.model.models]
         self.model.config.finalize_model_grads_func = finalize_model_grads
         decay = self.config.weight_decay if phase.decays else 0.0
         self.optimizer = self._build_optimizer(phase, decay)
@@ -79,30 +87,32 @@ class Engine:
 
     def _separate_new_rows(self, num_base_tokens: int) -> None:
         """Have the new rows train by themselves; their masters are rows of the tables' masters."""
-        rows = NewRows(self.model, self.place, num_base_tokens=num_base_tokens, num_tokens=self.shape.vocab_size)
-        self.model.new_rows = self._new_rows = rows
-        for name, (table, span) in rows.tables().items():
-            self.masters[name] = self.masters[table][span.begin : span.end]
+        for prefix, chunk in self.model.items():
+            rows = NewRows(chunk, self.place, num_base_tokens=num_base_tokens, num_tokens=self.shape.vocab_size)
+            chunk.new_rows = rows
+            self._new_rows.append((prefix, chunk, rows))
+            for name, (table, span) in rows.tables().items():
+                self.masters[prefix + name] = self.masters[prefix + table][span.begin : span.end]
 
     def _let_gradients_pass(self) -> None:
         """Have what is embedded want a gradient: of a layer that is computed again only what enters is looked at.
 
         Where nothing before it trains (LoRA without rows), the layer would get none at all, without a word.
         """
-        embedding = self.model.embedding.word_embeddings
+        embedding = self.model.models[0].embedding.word_embeddings
         self._hooks.append(embedding.register_forward_hook(lambda _module, _inputs, out: _wants_gradient(out)))
 
     @property
     def row_names(self) -> frozenset[str]:
         """The parameters that are rows of others: their masters are views of the others'."""
-        return frozenset(self._new_rows.tables()) if self._new_rows is not None else frozenset()
+        return frozenset(prefix + name for prefix, _, rows in self._new_rows for name in rows.tables())
 
     def settle_masters(self) -> None:
         """Bring the exact new rows into the masters of their tables; call it on every process before using those.
 
         The distributed optimizer alone holds them in memory of their own.
         """
-        if self._new_rows is None or not self.config.distributed_optimizer:
+        if not self._new_rows or not self.config.distributed_optimizer:
             return
         parameters = dict(self.model.named_parameters())
         owned = shards(self.inner_optimizer, parameters)
@@ -115,18 +125,19 @@ class Engine:
 
     def _forget_phase(self) -> None:
         """Cut the hooks of the last phase's DDP, which would add every gradient once more, and its gradients."""
-        if self._ddp is not None:
+        if self._ddp:
             self.settle_masters()
             self.masters |= gather_masters(self.inner_optimizer, dict(self.model.named_parameters()), self.masters)
-            self._ddp.param_to_bucket_group.clear()
-            self._ddp.grad_accs.clear()
+        for ddp in self._ddp:
+            ddp.param_to_bucket_group.clear()
+            ddp.grad_accs.clear()
         while self._hooks:
             self._hooks.pop().remove()
-        if self._new_rows is not None:
-            for name in self._new_rows.tables():
-                del self.masters[name]
-            self._new_rows.detach_from(self.model)
-            self._new_rows = None
+        for name in self.row_names:
+            del self.masters[name]
+        for _, chunk, rows in self._new_rows:
+            rows.detach_from(chunk)
+        self._new_rows.clear()
         for parameter in self.model.parameters():
             parameter.main_grad = None  # megatron-core sums that of a tied table over the stages if there is one
 
@@ -152,7 +163,7 @@ class Engine:
             use_distributed_optimizer=self.config.distributed_optimizer,
         )
         overrides = get_standard_config_overrides(settings) | self._group_overrides(phase)
-        optimizer: Any = get_megatron_optimizer(settings, [self._ddp], overrides)
+        optimizer: Any = get_megatron_optimizer(settings, self._ddp, overrides)
         for each in optimizer.chained_optimizers:
             # Which kinds of norm there are is asked of all ranks, but not by one without parameters: a dead lock.
             each._has_grad_norm_group_cache = dict.fromkeys(SEPARATE_GRAD_NORM_GROUPS, False)
@@ -167,12 +178,13 @@ class Engine:
         """Return megatron-core's overrides for groups with rates of their own, named after them."""
         from megatron.core.optimizer.optimizer_config import ParamKey, ParamPredicate
 
-        of_blocks = block_parameters(self.model, self._new_layers)
+        of_blocks = [block_parameters(chunk, self._new_layers) for chunk in self.model.models]
         found = {
             id(parameter): group_of(
-                name, num_axes=parameter.ndim, is_new_block=parameter in of_blocks, is_tied=self.shape.is_tied
+                name, num_axes=parameter.ndim, is_new_block=parameter in blocks, is_tied=self.shape.is_tied
             )
-            for name, parameter in self.model.named_parameters()
+            for chunk, blocks in zip(self.model.models, of_blocks, strict=True)
+            for name, parameter in chunk.named_parameters()
         }
 
         def is_in(group: str) -> ParamPredicate:
@@ -196,15 +208,17 @@ class Engine:
         self, batches: Sequence[Batch], *, share: float, approve: Callable[[Sequence[torch.Tensor]], bool] | None = None
     ) -> tuple[float, float]:
         """Do one optimizer step, as ``TrainingEngine`` describes it."""
-        self._ddp.zero_grad_buffer()
+        for ddp in self._ddp:
+            ddp.zero_grad_buffer()
         self.optimizer.zero_grad()
         losses = self._run(batches, self._train_microbatch, forward_only=False)
-        if self._new_rows is not None:
-            self._new_rows.sum_over_stages()
+        for _, _, rows in self._new_rows:
+            rows.sum_over_stages()
         set_rate(self._scheduler, share)
         norm = self._update(wanted=approve is None or approve(losses))
-        if self._new_rows is not None and self.config.distributed_optimizer:
-            self._new_rows.write_back(self.model)  # megatron-core has moved them into its buffer
+        if self.config.distributed_optimizer:
+            for _, chunk, rows in self._new_rows:
+                rows.write_back(chunk)  # megatron-core has moved them into its buffer
         return (float(torch.stack([row[0].float() for row in losses]).mean()) if losses else 0.0), norm
 
     def _update(self, *, wanted: bool) -> float:
@@ -226,10 +240,17 @@ class Engine:
             num_groups: How many groups there are.
         """
         totals = torch.zeros(num_groups, dtype=torch.float64, device=self.place.device)
-        self.model.eval()
-        sums = self._run(batches, partial(self._score_microbatch, num_groups=num_groups), forward_only=True)
+        self.model.train(False)
+        step = partial(self._score_microbatch, num_groups=num_groups)
+        sums = self._run(self._in_turns(batches), step, forward_only=True)
         self.model.train()
         return torch.stack(sums).sum(dim=0) if sums else totals
+
+    def _in_turns(self, batches: Sequence[tuple[Batch, torch.Tensor]]) -> Sequence[tuple[Batch, torch.Tensor]]:
+        """Return as many microbatches as the schedule takes: the last again, with nothing in it that is scored."""
+        missing = -len(batches) % self.place.layout.micro_batch_multiple
+        idle = [(batch, torch.full_like(group_BT, -1)) for batch, group_BT in batches[-1:]]
+        return [*batches, *(idle * missing)]
 
     def _run(self, batches: Sequence[Any], step: Any, *, forward_only: bool) -> list[torch.Tensor]:
         """Run microbatches through Megatron's schedule of this layout; the last stage returns what they gave."""
@@ -240,8 +261,8 @@ class Engine:
         first = batches[0] if isinstance(batches[0], Batch) else batches[0][0]
         results: list[torch.Tensor] = get_forward_backward_func()(
             forward_step_func=step,
-            data_iterator=iter(batches),
-            model=[self._ddp if not forward_only else self.model],
+            data_iterator=[iter(batches) for _ in self.model.models],
+            model=list(self.model.models if forward_only else self._ddp),
             num_microbatches=len(batches),
             seq_length=first.input_BT.shape[1],
             micro_batch_size=first.input_BT.shape[0],
@@ -291,7 +312,7 @@ class Engine:
 
         group: Any = parallel_state.get_tensor_model_parallel_group() if self.place.layout.tensor > 1 else None
         weight_VD = output_layer.weight if output_weight is None else output_weight
-        new_rows = self._new_rows.of_output() if self._new_rows is not None else None
+        new_rows = next((found for *_, rows in self._new_rows if (found := rows.of_output())), None)
         if self.place.layout.sequence_parallel:
             hidden_states = tensor_parallel.gather_from_sequence_parallel_region(hidden_states)
         elif group is not None:

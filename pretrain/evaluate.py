@@ -45,14 +45,23 @@ class Validation:
         num_tokens: Budget, shared equally by the validation sets; each gives whole documents from all over it.
         seq_length: Longest window; longer documents are scored window after window, each token once.
         batch_size: Windows at once.
+        full_length: Whether to fill every window up to the longest: fp8 takes no length between.
     """
 
-    def __init__(self, tokens: Sequence[Tokens], *, num_tokens: int, seq_length: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        tokens: Sequence[Tokens],
+        *,
+        num_tokens: int,
+        seq_length: int,
+        batch_size: int,
+        full_length: bool = False,
+    ) -> None:
         sets = [(t, s) for t in tokens for s in t.sets if s.split == "valid" and s.num_documents] if num_tokens else []
         self.names = [(s.lang, s.domain) for _, s in sets]
         self.num_bytes = [0] * len(sets)
         self._windows: list[_Window] = []
-        self._seq_length, self._batch_size = seq_length, batch_size
+        self._seq_length, self._batch_size, self._full_length = seq_length, batch_size, full_length
         for group, (artifact, valid) in enumerate(sets):
             self._add(artifact, valid, group, num_tokens // len(sets))
         self._windows.sort(key=lambda w: len(w.ids))  # equal lengths together: less padding
@@ -95,7 +104,7 @@ class Validation:
         for chunk in chunks[place.data_rank :: place.data_size]:
             length = max(len(w.ids) - 1 for w in chunk)
             rows = len(chunk)
-            if place.layout.pipeline > 1:
+            if place.layout.pipeline > 1 or self._full_length:
                 length, rows = self._seq_length, self._batch_size
             elif place.layout.sequence_parallel:
                 length = -(-length // place.layout.tensor) * place.layout.tensor

@@ -13,7 +13,23 @@ class Layout:
 
     tensor: int = 1
     pipeline: int = 1
+    virtual: int = 1
+    """Stretches of layers that a stage holds: more than one means an interleaved pipeline."""
     sequence_parallel: bool = False
+
+    @property
+    def micro_batch_multiple(self) -> int:
+        """What the number of a step's micro-batches has to be a multiple of.
+
+        The schedule of an interleaved pipeline takes as many in turn as there are stages (arXiv:2104.04473).
+        """
+        return self.pipeline if self.virtual > 1 else 1
+
+    def layers(self, num_layers: int, *, stage: int, chunk: int) -> range:
+        """Return which of the model's layers a chunk of a stage holds: data go round all stages once for each chunk."""
+        length = num_layers // (self.pipeline * self.virtual)
+        first = (chunk * self.pipeline + stage) * length
+        return range(first, first + length)
 
     def data_size(self, num_processes: int) -> int:
         """Return how many data-parallel ranks there are.
@@ -38,21 +54,30 @@ def num_processes() -> int | None:
     return int(given) if given else None
 
 
-def micro_batch_size(global_batch_size: int, given: int | None, *, data_size: int) -> int:
+def micro_batch_size(global_batch_size: int, given: int | None, *, data_size: int, multiple: int = 1) -> int:
     """Return how many sequences a process takes at once: what is given, or else the largest divisor up to 8.
+
+    Args:
+        global_batch_size: Sequences a step.
+        given: ``--micro-batch-size``.
+        data_size: Data-parallel processes.
+        multiple: What the number of micro-batches has to be a multiple of.
 
     Raises:
         ConfigError: If the step's sequences cannot be shared out evenly.
     """
-    unit = (given or 1) * data_size
+    unit = (given or 1) * data_size * multiple
     if global_batch_size % unit:
-        factors = f"data-parallel processes = {data_size}"
+        factors = {"data-parallel processes": data_size}
         if given:
-            factors = f"--micro-batch-size x data-parallel processes = {given} x {data_size}"
+            factors = {"--micro-batch-size": given, **factors}
+        if multiple > 1:
+            factors["pipeline stages (for --virtual-pipeline)"] = multiple
         raise ConfigError(
-            f"--global-batch-size {global_batch_size} must be divisible by {factors}; choose a multiple of {unit}."
+            f"--global-batch-size {global_batch_size} must be divisible by {' x '.join(factors)} = "
+            f"{' x '.join(map(str, factors.values()))}; choose a multiple of {unit}."
         )
-    mine = global_batch_size // data_size
+    mine = global_batch_size // data_size // multiple
     return given or max(size for size in range(1, _MAX_MICRO_BATCH + 1) if mine % size == 0)
 
 
@@ -74,6 +99,13 @@ def check_layout(shape: ModelShape, layout: Layout, *, seq_length: int) -> None:
         raise ConfigError(
             f"--pipeline-parallel {layout.pipeline} does not divide the model's {shape.num_layers} layers; "
             "every stage holds equally many: choose a divisor."
+        )
+    if layout.virtual > 1 and layout.pipeline == 1:
+        raise ConfigError(f"--virtual-pipeline {layout.virtual} needs --pipeline-parallel of at least 2, got 1.")
+    if shape.num_layers % (layout.pipeline * layout.virtual):
+        raise ConfigError(
+            f"--pipeline-parallel {layout.pipeline} x --virtual-pipeline {layout.virtual} does not divide the model's "
+            f"{shape.num_layers} layers; every chunk holds equally many: choose another product."
         )
     if layout.sequence_parallel and layout.tensor == 1:
         raise ConfigError("--sequence-parallel needs --tensor-parallel of at least 2.")

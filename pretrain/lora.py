@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from hanlm.megatron import megatron_import
+from pretrain.chunks import Chunks
 from pretrain.families import Cut, Fuse, ModelShape, Weight
 from pretrain.lora_config import LoraConfig
 from pretrain.parallel import Place
@@ -21,29 +22,31 @@ NAME = "lora"
 
 
 class LoraLayers(nn.Module):
-    """The updates of all layers of this stage.
+    """The updates of all layers of one model of this process.
 
     Args:
         model: Megatron's ``GPTModel``.
-        shape: Its hyperparameters; the family's map says which projections a layer is fused from.
+        layers: Which layers of the whole model it holds.
+        shape: The whole model's hyperparameters; the family's map says which projections a layer is fused from.
         place: This process.
         config: Rank and targets.
         seed: Decides the beginning of the A matrices; those of B are 0, so that the model begins as it is.
     """
 
-    def __init__(self, model: Any, shape: ModelShape, place: Place, config: LoraConfig, *, seed: int) -> None:
+    def __init__(
+        self, model: Any, layers: range, shape: ModelShape, place: Place, config: LoraConfig, *, seed: int
+    ) -> None:
         super().__init__()
-        first_layer = place.pipeline_rank * (shape.num_layers // place.layout.pipeline)
         modules = dict(model.named_modules())
         self.initial: dict[str, torch.Tensor] = {}
         """Where every parameter begins, by its name in the model, in fp32."""
         for weight in shape.weights:
             if not any(name in config.targets for name in projections(weight)):
                 continue
-            for layer in range(len(model.decoder.layers)):
-                linear = modules[weight.megatron.format(layer).removesuffix(".weight")]
-                update = LoraLinear(weight, first_layer + layer, shape, place, config, linear.config, seed=seed)
-                name = f"{_projection(weight.sources[0])}_{layer}"
+            for i, layer in enumerate(layers):
+                linear = modules[weight.megatron.format(i).removesuffix(".weight")]
+                update = LoraLinear(weight, layer, shape, place, config, linear.config, seed=seed)
+                name = f"{_projection(weight.sources[0])}_{i}"
                 self.add_module(name, update)
                 self.initial |= {f"{NAME}.{name}.{own}": tensor for own, tensor in update.initial.items()}
                 linear.register_forward_hook(update.add_to)
@@ -167,9 +170,19 @@ def checkpoint_key(projection: str, side: str) -> str:
     return f"{NAME}.{projection}.{side}"
 
 
-def lora_weights(model: Any) -> Mapping[str, torch.Tensor]:
+def add_lora(model: Chunks, shape: ModelShape, place: Place, config: LoraConfig, *, seed: int) -> None:
+    """Give every chunk its updates."""
+    for number, chunk in enumerate(model.models):
+        chunk.lora = LoraLayers(chunk, place.layers(shape.num_layers, number), shape, place, config, seed=seed)
+
+
+def lora_weights(model: Chunks) -> Mapping[str, torch.Tensor]:
     """Return where a model's updates begin, by the names of its parameters."""
-    return getattr(model, NAME).initial if hasattr(model, NAME) else {}
+    found: dict[str, torch.Tensor] = {}
+    for prefix, chunk in model.items():
+        initial = getattr(chunk, NAME).initial if hasattr(chunk, NAME) else {}
+        found |= {prefix + name: tensor for name, tensor in initial.items()}
+    return found
 
 
 def _projection(source: str) -> str:

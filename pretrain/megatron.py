@@ -18,7 +18,8 @@ from pretrain.engine import Engine
 from pretrain.export import export_adapter
 from pretrain.export_weights import write_weights
 from pretrain.families import ModelShape
-from pretrain.lora import LoraLayers, lora_weights
+from pretrain.layer_kind import resolve_layers
+from pretrain.lora import add_lora, lora_weights
 from pretrain.model import build_model, padded_vocab_size
 from pretrain.parallel import Place, parallel
 from pretrain.pending import Writing, sharded_writing
@@ -41,10 +42,18 @@ class MegatronBackend:
         """Return this process's part of the base."""
         dtype = resolve_dtype(self.config.precision)
         config = self.config
-        model = build_model(self.shape, place, dtype=dtype, seq_length=config.seq_length, recompute=config.recompute)
+        model = build_model(
+            self.shape,
+            place,
+            dtype=dtype,
+            seq_length=config.seq_length,
+            recompute=config.recompute,
+            layers=resolve_layers(config),
+            fp8=config.fp8,
+        )
         names = [name for name, _ in model.named_parameters()]
         if config.has_lora:
-            model.lora = LoraLayers(model, self.shape, place, config.lora, seed=config.seed)
+            add_lora(model, self.shape, place, config.lora, seed=config.seed)
         weights = local_weights(
             names,
             HuggingFaceWeights(self.config.model),

@@ -7,9 +7,12 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from hanlm.errors import ConfigError
 from hanlm.megatron import megatron_import
 from pretrain.attention import RMSNorm, TorchAttention
+from pretrain.chunks import Chunks
 from pretrain.families import ModelShape
+from pretrain.layer_kind import Fp8, LayerKind
 from pretrain.parallel import Place
 from pretrain.rotary import GatedSiLU, Rotary
 
@@ -25,42 +28,82 @@ def padded_vocab_size(shape: ModelShape, tensor: int) -> int:
 
 
 def build_model(
-    shape: ModelShape, place: Place, *, dtype: torch.dtype, seq_length: int, recompute: bool = False
-) -> Any:
-    """Return this process's part of the model as a ``GPTModel`` on its device, weights not yet loaded."""
+    shape: ModelShape,
+    place: Place,
+    *,
+    dtype: torch.dtype,
+    seq_length: int,
+    recompute: bool = False,
+    layers: LayerKind = "local",
+    fp8: Fp8 | None = None,
+) -> Chunks:
+    """Return this process's part of the model on its device, weights not yet loaded."""
     with megatron_import():
-        from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
-        from megatron.core.models.gpt.gpt_model import GPTModel
         from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
-    config = _transformer_config(shape, place, dtype, recompute=recompute)
-    layer: Any = get_gpt_layer_local_spec(normalization="RMSNorm")
-    _choose_modules(layer.submodules, shape, Rotary(_frequencies(shape)))
-    stage_layers = shape.num_layers // place.layout.pipeline
+    config = _transformer_config(shape, place, dtype, recompute=recompute, fp8=fp8)
+    layer = _layer_spec(shape, layers)
+    models: list[Any] = []
+    for number in range(place.layout.virtual):
+        specs = [layer] * len(place.layers(shape.num_layers, number))
+        spec = TransformerBlockSubmodules(layer_specs=specs, layer_norm=RMSNorm)  # pyright: ignore[reportArgumentType]
+        models.append(_build_chunk(shape, place, config, spec, number, seq_length=seq_length, kind=layers))
+    return Chunks(models)
+
+
+def _build_chunk(
+    shape: ModelShape, place: Place, config: Any, spec: Any, number: int, *, seq_length: int, kind: LayerKind
+) -> Any:
+    with megatron_import():
+        from megatron.core.models.gpt.gpt_model import GPTModel
+    is_first = place.is_first_stage and number == 0
     model = GPTModel(
         config=config,
-        transformer_layer_spec=TransformerBlockSubmodules(layer_specs=[layer] * stage_layers, layer_norm=RMSNorm),  # pyright: ignore[reportArgumentType]
+        transformer_layer_spec=spec,
         vocab_size=padded_vocab_size(shape, place.layout.tensor),
         max_sequence_length=seq_length,
-        pre_process=place.is_first_stage,
-        post_process=place.is_last_stage,
+        pre_process=is_first,
+        post_process=place.is_last_stage and number == place.layout.virtual - 1,
         share_embeddings_and_output_weights=shape.is_tied,
-        position_embedding_type="none",  # attention turns queries and keys itself
+        position_embedding_type="none" if kind == "local" else "rope",  # TorchAttention turns queries and keys itself
+        rotary_base=shape.rope_theta,  # pyright: ignore[reportArgumentType]
+        vp_stage=number if place.layout.virtual > 1 else None,
     )
-    if shape.scales_embeddings and place.is_first_stage:
+    if kind != "local":
+        model.rotary_pos_emb.inv_freq = _frequencies(shape)
+    if shape.scales_embeddings and is_first:
         # Rounded to the training precision first, as transformers does.
-        factor = float(torch.tensor(shape.hidden_size**0.5, dtype=dtype))
+        factor = float(torch.tensor(shape.hidden_size**0.5, dtype=config.params_dtype))
         embedding: Any = model.embedding
         embedding.register_forward_hook(lambda _module, _inputs, embedded: embedded * factor)
     return model.to(place.device)
 
 
-def _choose_modules(layer: Any, shape: ModelShape, rotary: Rotary) -> None:
-    """Put HanLM's norms and attention into a layer, and biases where the model has them."""
-    from megatron.core.transformer.spec_utils import ModuleSpec
+def _layer_spec(shape: ModelShape, kind: LayerKind) -> Any:
+    """Return megatron-core's description of a layer, with HanLM's norms and attention in it if it is local."""
+    with megatron_import():
+        from megatron.core.models.gpt import gpt_layer_specs as specs
+        from megatron.core.transformer.spec_utils import ModuleSpec
+    layer: Any
+    if kind == "local":
+        layer = specs.get_gpt_layer_local_spec(normalization="RMSNorm")
+        layer.submodules.input_layernorm = layer.submodules.pre_mlp_layernorm = RMSNorm
+        rotary = Rotary(_frequencies(shape))
+        attention = ModuleSpec(module=TorchAttention, params={"rotary": rotary})
+        layer.submodules.self_attention.submodules.core_attention = attention
+    elif specs.HAVE_TE:
+        layer = specs.get_gpt_layer_with_transformer_engine_spec()
+    else:
+        raise ConfigError(
+            "--layers transformer-engine (or auto) expects a TransformerEngine that can be imported, got one that "
+            "cannot; try `python -c 'import transformer_engine.pytorch'`, or pass --layers local."
+        )
+    _choose_modules(layer.submodules, shape)
+    return layer
 
+
+def _choose_modules(layer: Any, shape: ModelShape) -> None:
+    """Put HanLM's gated unit into a layer, and norms of queries and keys and biases where the model has them."""
     attention, mlp = layer.self_attention.submodules, layer.mlp.keywords["submodules"]
-    layer.input_layernorm = layer.pre_mlp_layernorm = RMSNorm
-    attention.core_attention = ModuleSpec(module=TorchAttention, params={"rotary": rotary})
     mlp.activation_func = GatedSiLU
     if shape.qk_norm:
         attention.q_layernorm = attention.k_layernorm = RMSNorm
@@ -105,10 +148,13 @@ def _frequencies(shape: ModelShape) -> torch.Tensor:
     )
 
 
-def _transformer_config(shape: ModelShape, place: Place, dtype: torch.dtype, *, recompute: bool) -> Any:
+def _transformer_config(
+    shape: ModelShape, place: Place, dtype: torch.dtype, *, recompute: bool, fp8: Fp8 | None = None
+) -> Any:
     from megatron.core.transformer.transformer_config import TransformerConfig
 
     on_cpu = place.device.type == "cpu"
+    is_interleaved = place.layout.virtual > 1
     return TransformerConfig(
         num_layers=shape.num_layers,
         hidden_size=shape.hidden_size,
@@ -131,6 +177,9 @@ def _transformer_config(shape: ModelShape, place: Place, dtype: torch.dtype, *, 
         pipeline_dtype=dtype,
         tensor_model_parallel_size=place.layout.tensor,
         pipeline_model_parallel_size=place.layout.pipeline,
+        virtual_pipeline_model_parallel_size=place.layout.virtual if is_interleaved else None,
+        overlap_p2p_comm=is_interleaved,
+        batch_p2p_comm=not is_interleaved,  # both together are silently wrong: see Chunks
         sequence_parallel=place.layout.sequence_parallel,
         use_cpu_initialization=on_cpu,
         perform_initialization=False,  # every weight is loaded from the base
@@ -141,6 +190,8 @@ def _transformer_config(shape: ModelShape, place: Place, dtype: torch.dtype, *, 
         masked_softmax_fusion=False,
         apply_rope_fusion=False,
         gradient_accumulation_fusion=False,
+        fp8=fp8,
+        fp8_recipe="tensorwise",  # scaled by what it multiplies: nothing to remember in a checkpoint
         recompute_granularity="full" if recompute else None,
         recompute_method="uniform" if recompute else None,
         recompute_num_layers=1 if recompute else None,

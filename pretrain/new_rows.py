@@ -22,7 +22,7 @@ class NewRows(nn.Module):
     """This rank's new rows of the embedding and of the output layer; a rank that holds none has no parameter.
 
     Args:
-        model: Megatron's ``GPTModel``, its tables loaded.
+        model: Megatron's ``GPTModel`` with one of the tables, or with both, loaded.
         place: This process.
         num_base_tokens: Old tokens: the first rows.
         num_tokens: All tokens; rows after them are padding.

@@ -62,6 +62,10 @@ class Place:
         """Whether this process holds the output layer and sees the loss."""
         return self.pipeline_rank == self.layout.pipeline - 1
 
+    def layers(self, num_layers: int, chunk: int) -> range:
+        """Return which of the model's layers a chunk of this process holds."""
+        return self.layout.layers(num_layers, stage=self.pipeline_rank, chunk=chunk)
+
     def agree(self, *values: float) -> list[float]:
         """Return the largest of every value over all processes: one clock and one will for all."""
         if self.world_size == 1:
@@ -187,6 +191,7 @@ def _place(layout: Layout, device: torch.device, seed: int, meeting: Meeting) ->
     mpu.initialize_model_parallel(
         tensor_model_parallel_size=layout.tensor,
         pipeline_model_parallel_size=layout.pipeline,
+        virtual_pipeline_model_parallel_size=layout.virtual if layout.virtual > 1 else None,
         distributed_timeout_minutes=minutes,
     )
     model_parallel_cuda_manual_seed(seed)

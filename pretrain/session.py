@@ -45,9 +45,11 @@ _FREE = frozenset(
         "snapshot_every",
         "tensor_parallel",
         "pipeline_parallel",
+        "virtual_pipeline",
         "sequence_parallel",
         "micro_batch_size",
         "recompute",
+        "layers",
         "launch",
         "nodes",
         "gpus_per_node",
@@ -173,7 +175,13 @@ def _assemble(
     engine = backend.engine(place)
     documents = Documents(tokens, place, work_folder(config.out) / "index")
     engine.special_ids = documents.special_ids
-    validation = Validation(tokens, num_tokens=config.eval_tokens, seq_length=config.seq_length, batch_size=micro_batch)
+    validation = Validation(
+        tokens,
+        num_tokens=config.eval_tokens,
+        seq_length=config.seq_length,
+        batch_size=micro_batch,
+        full_length=config.fp8 is not None,
+    )
     run = Run(
         config=config,
         phases=phases,

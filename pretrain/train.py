@@ -14,6 +14,7 @@ from pretrain.accelerated.inputs import BaseSize, check_base, check_options
 from pretrain.blocks import new_layers
 from pretrain.config import Phase, PretrainConfig
 from pretrain.families import ModelShape, read_shape
+from pretrain.layer_kind import check_fp8, resolve_layers
 from pretrain.layout import check_layout, num_processes
 from pretrain.mixture import Blend, blend_steps, blends, over_epochs, total_steps
 from pretrain.watching.checks import check_forgetting, forgetting_plan
@@ -179,6 +180,9 @@ def check_megatron_model(config: PretrainConfig) -> ModelShape:
         code_remedy="pretrain runs none: in a copy of a plain LLaMA take that key out, or choose another base",
     )
     check_layout(shape, config.layout, seq_length=config.seq_length)
+    check_fp8(config, shape)
+    if config.launch in (None, "local"):  # elsewhere other machines train, and look for themselves
+        resolve_layers(config)
     HuggingFaceWeights(config.model).check(shape)
     _check_phases(config, shape)
     return shape

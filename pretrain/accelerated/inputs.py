@@ -10,11 +10,13 @@ from pretrain.accelerated.options import AccelerateOptions
 from pretrain.config import PretrainConfig
 from pretrain.lora_config import LoraConfig
 
-_MEGATRON_ONLY = ("tensor_parallel", "pipeline_parallel", "sequence_parallel")
+_MEGATRON_ONLY = ("tensor_parallel", "pipeline_parallel", "virtual_pipeline", "sequence_parallel")
 _NOT_YET = {
     "isolate_documents": "pack without it",
     "recompute": "pass --accelerate.gradient-checkpointing",
     "distributed_optimizer": "leave it out: every process holds all moments",
+    "layers": "leave it out: layers are those of transformers",
+    "fp8": "leave it out",
 }
 
 
@@ -45,7 +47,7 @@ def check_options(config: PretrainConfig) -> None:
             "is what is divided; leave it out, or use --backend megatron where it fits the model."
         )
     for name, remedy in _NOT_YET.items():
-        if getattr(config, name):
+        if getattr(config, name) != defaults[name]:
             raise ConfigError(f"--{name.replace('_', '-')} is for --backend megatron; with accelerate {remedy}.")
     if config.saving.asynchronous:
         raise ConfigError(

@@ -44,6 +44,11 @@ class Weight:
     """The option of ``ModelShape`` without which a model lacks it; None where every model of the family has it."""
 
     @property
+    def transformer_engine(self) -> str:
+        """Name in a ``GPTModel`` of TransformerEngine's layers, which hold a norm as part of the layer behind it."""
+        return self.checkpoint.replace("decoder.layers.", "decoder.layers.{}.")
+
+    @property
     def is_layered(self) -> bool:
         """Whether there is one of it in each layer."""
         return "{}" in self.megatron

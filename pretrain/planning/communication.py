@@ -38,7 +38,8 @@ def step_traffic(shape: ModelShape, training: Training) -> Traffic:
     in_rings = 2 * calls + gathers
     tensor = training.num_micro_batches * in_rings * _share(layout.tensor, hidden)
     boundary = hidden // (layout.tensor if layout.sequence_parallel else 1)
-    ways = 0 if layout.pipeline == 1 else 1 if layout.pipeline == 2 else 2  # a stage in the middle sends both ways
+    # Each stretch of layers sends both ways; of two stages one begins and the other ends, and sends one way the less.
+    ways = 0 if layout.pipeline == 1 else 2 * layout.virtual - (layout.pipeline == 2)
     return Traffic(
         tensor=tensor,
         pipeline=training.num_micro_batches * ways * boundary,

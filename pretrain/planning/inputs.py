@@ -76,8 +76,9 @@ def planned_training(config: PretrainConfig, *, device: Any, bytes_per_value: An
 
 def _layout_in_words(config: PretrainConfig, training: Training) -> str:
     layout = training.layout
+    stretches = f" ({layout.virtual} stretches of layers a stage)" if layout.virtual > 1 else ""
     return (
-        f"tensor {layout.tensor} x pipeline {layout.pipeline} x data {training.data_size}; a process takes "
+        f"tensor {layout.tensor} x pipeline {layout.pipeline}{stretches} x data {training.data_size}; a process takes "
         f"{training.num_micro_batches} x {training.micro_batch_size} of {config.global_batch_size} sequences a step"
     )
 

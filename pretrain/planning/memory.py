@@ -175,10 +175,24 @@ def kept_of_layer(shape: ModelShape, training: Training) -> int:
     return 2 * _norm_bytes(shape, training) + tokens * split // training.layout.tensor + tables
 
 
-def _kept_of_stage(shape: ModelShape, training: Training, stage: int) -> int:
-    layers = shape.num_layers // training.layout.pipeline * kept_of_layer(shape, training)
-    sends_output = stage < training.layout.pipeline - 1
+def _kept_of_chunk(shape: ModelShape, training: Training, stage: int) -> int:
+    """Return what is kept of one micro-batch by one stretch of layers: of the whole stage, where it holds no more."""
+    layout = training.layout
+    layers = shape.num_layers // (layout.pipeline * layout.virtual) * kept_of_layer(shape, training)
+    sends_output = layout.virtual > 1 or stage < layout.pipeline - 1
     return layers + sends_output * _hidden(shape, training) * training.bytes_per_value
+
+
+def _in_flight(training: Training, stage: int) -> int:
+    """Return how often a stage goes forward before its first backward pass is over: one forward, one backward then.
+
+    Interleaved, a stage goes forward with all micro-batches of a turn through all stretches but the last, and twice for
+    each stage behind it (arXiv:2104.04473, section 2.2, as megatron-core counts it).
+    """
+    layout = training.layout
+    after = layout.pipeline - stage - 1
+    ahead = after if layout.virtual == 1 else 2 * after + (layout.virtual - 1) * layout.pipeline
+    return min(ahead + 1, training.num_micro_batches * layout.virtual)
 
 
 def _moments(shape: ModelShape, training: Training, stage: int) -> list[tuple[int, int, int]]:
@@ -189,8 +203,7 @@ def _moments(shape: ModelShape, training: Training, stage: int) -> list[tuple[in
     """
     layout, size = training.layout, training.bytes_per_value
     is_first, is_last = stage == 0, stage == layout.pipeline - 1
-    kept = _kept_of_stage(shape, training, stage)
-    in_flight = min(layout.pipeline - stage, training.num_micro_batches)  # one forward, one backward (arXiv:2104.04473)
+    kept, in_flight = _kept_of_chunk(shape, training, stage), _in_flight(training, stage)
     table = vocab_rows(shape, layout.tensor) * shape.hidden_size * size
     waiting = (
         table if is_first and is_last and shape.is_tied else 0

@@ -76,7 +76,8 @@ def step_time(shape: ModelShape, training: Training, machine: Machine, *, kept_b
         machine: What it runs on.
         kept_bytes: What one micro-batch keeps of this stage's layers for the backward pass.
 
-    The bubble is (stages - 1) / micro-batches of the work (Narayanan et al. 2021, arXiv:2104.04473, section 2.2).
+    The bubble is (stages - 1) / micro-batches of the work, and of that one part in so many as there are stretches of
+    layers on a stage (Narayanan et al. 2021, arXiv:2104.04473, section 2.2).
     """
     layout, gpu, count = training.layout, machine.gpu, training.num_micro_batches
     tokens = training.num_tokens * count
@@ -96,5 +97,5 @@ def step_time(shape: ModelShape, training: Training, machine: Machine, *, kept_b
         tensor=tensor,
         pipeline=traffic.pipeline / (inside if training.world_size <= machine.gpus_per_node else outside),
         data=traffic.data / (inside if stays else outside),
-        bubble=(layout.pipeline - 1) / count * (products + elementwise + tensor),
+        bubble=(layout.pipeline - 1) / (count * layout.virtual) * (products + elementwise + tensor),
     )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import distributed as dist
 
+from pretrain.chunks import Chunks
 from pretrain.families import ModelShape
 from pretrain.gpu_peaks import PEAK_TFLOPS
 from pretrain.parallel import Place
@@ -46,7 +47,7 @@ class StepCost:
         return self.matrix_weights * (4 + 2 * self.trained_share) + 3 * self.attention_flops
 
 
-def step_cost(model: Any, shape: ModelShape, place: Place, *, seq_length: int) -> StepCost:
+def step_cost(model: Chunks, shape: ModelShape, place: Place, *, seq_length: int) -> StepCost:
     """Return what one token costs in the current phase; call it on every process."""
     weights, trained = 0, 0
     is_head = shape.is_tied and place.is_first_stage and place.is_last_stage
@@ -54,7 +55,7 @@ def step_cost(model: Any, shape: ModelShape, place: Place, *, seq_length: int) -
         if parameter.dim() != 2 or ("embedding" in name and not is_head):
             continue
         trained += parameter.numel() if parameter.requires_grad else 0
-        if not name.startswith(_VIEWS):
+        if _VIEWS not in name:
             weights += parameter.numel()
     sums = torch.tensor([weights, trained], dtype=torch.float64, device=place.device)
     if place.world_size > 1:

@@ -159,6 +159,8 @@ LAYOUTS = {
     "TP2+SP": {"tensor_parallel": 2, "sequence_parallel": True},
     "PP2": {"pipeline_parallel": 2},
     "PP2, first stage frozen": {"pipeline_parallel": 2},
+    "PP2+VPP2": {"pipeline_parallel": 2, "virtual_pipeline": 2},
+    "PP2+VPP2, all frozen but the last of four stretches": {"pipeline_parallel": 2, "virtual_pipeline": 2},
     "DP2, distributed optimizer": {"distributed_optimizer": True},
     "DP2, recompute": {"recompute": True},
 }

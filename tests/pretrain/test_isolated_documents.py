@@ -32,7 +32,7 @@ def test_a_token_attends_to_itself_and_to_what_is_before_it_in_its_document(ids:
 def test_a_changed_document_leaves_the_logits_of_the_others_alone(extended_model):
     shape = read_shape(extended_model)
     with parallel(Layout(), seed=0) as place:
-        model = build_model(shape, place, dtype=resolve_dtype("fp32"), seq_length=16)
+        [model] = build_model(shape, place, dtype=resolve_dtype("fp32"), seq_length=16).models
         names = [name for name, _ in model.named_parameters()]
         rows = padded_vocab_size(shape, 1)
         weights = local_weights(names, HuggingFaceWeights(extended_model), shape, place, vocab_rows=rows)

@@ -36,8 +36,8 @@ def test_the_formula_gives_the_measured_peak_of_one_process(alone, case, dtype):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "layout",
-    [{"tensor": 2, "sequence_parallel": True}, {"pipeline": 2}],
-    ids=["TP2+SP", "PP2"],
+    [{"tensor": 2, "sequence_parallel": True}, {"pipeline": 2}, {"pipeline": 2, "virtual": 2}],
+    ids=["TP2+SP", "PP2", "PP2+VPP2"],
 )
 def test_the_formula_gives_the_measured_peaks_of_two_processes(layout, tmp_path):
     script = Path(memory_peaks.__file__)
@@ -112,6 +112,16 @@ def test_the_first_stage_keeps_as_many_micro_batches_as_there_are_stages():
     assert kept == sorted(kept, reverse=True)
     few = dataclasses.replace(training, num_micro_batches=1)
     assert stage_memory(shape, few, 0).activations == pytest.approx(kept[3], rel=0.05)
+
+
+def test_an_interleaved_stage_keeps_more_than_it_would_otherwise_and_never_more_than_a_step_has():
+    shape = memory_peaks.make_shape(num_layers=16)
+    plain = dataclasses.replace(TRAINING, layout=Layout(pipeline=4))
+    interleaved = dataclasses.replace(plain, layout=Layout(pipeline=4, virtual=2))
+    first, kept = (stage_memory(shape, t, 0).activations for t in (plain, interleaved))
+    assert kept == pytest.approx(first * (2 * 3 + 4 + 1) / (2 * 4), rel=0.05)
+    few = dataclasses.replace(interleaved, num_micro_batches=4)
+    assert stage_memory(shape, few, 0).activations == pytest.approx(first, rel=0.05)
 
 
 def test_logits_of_a_large_vocabulary_are_bounded_by_a_block():

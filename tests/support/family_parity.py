@@ -103,8 +103,8 @@ def logits_of(engine: Engine, tokens_BT: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         results = get_forward_backward_func()(
             forward_step_func=forward,
-            data_iterator=iter([tokens_BT]),
-            model=[engine.model],
+            data_iterator=[iter([tokens_BT]) for _ in engine.model.models],
+            model=list(engine.model.models),
             num_microbatches=1,
             seq_length=tokens_BT.shape[1],
             micro_batch_size=len(tokens_BT),

@@ -51,6 +51,8 @@ def ratio(place: Place, dtype: torch.dtype, case: dict[str, Any], *, micro_batch
     """Return the formula's peak of this process over the measured one."""
     changes = dict(case)
     batch, length = changes.pop("batch", 2), changes.pop("length", 128)
+    if place.layout.virtual > 1:
+        changes["num_layers"], micro_batches = 2 * place.layout.pipeline * place.layout.virtual, 4
     shape = make_shape(**changes)
     training = Training(
         layout=place.layout,
