@@ -88,7 +88,6 @@ def _run_guarded(argv: list[str]) -> int:
         return end(f"hanlm: {_sentence(error)}", getattr(error, "exit_code", 2))
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return end(
             "hanlm: interrupted; finished artifacts are untouched: run the same command again to go on.",

@@ -1,6 +1,7 @@
-"""LoRA out of a checkpoint: merged into the model's tensors, and as an adapter that PEFT loads."""
+"""LoRA as an adapter that PEFT loads, whichever backend trained it; and out of Megatron's checkpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,60 @@ import torch
 from pretrain.convert import ReadKey
 from pretrain.export_weights import Update
 from pretrain.families import Fuse, ModelShape
-from pretrain.lora import checkpoint_key, projections
+from pretrain.lora import checkpoint_key
 from pretrain.lora_config import LoraConfig
+
+_CARD = """---
+library_name: peft
+---
+
+# LoRA adapter
+
+Trained by `hanlm pretrain`. It fits only the base model whose hash `manifest.json` names under `inputs`.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learned:
+    """What LoRA learned."""
+
+    updates: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+    """A and B of every layer that has an update, by its Hugging Face name."""
+    rows: Mapping[str, torch.Tensor]
+    """The rows of the vocabulary that trained beside them, by the name of their table; none where none did."""
+    row_ids: Sequence[int]
+    """Their tokens."""
+    targets: tuple[str, ...]
+    """Ends of the names of the layers."""
+    fan_in_fan_out: bool = False
+    """Whether the base stores the weights of these layers transposed, as GPT-2 does."""
+
+
+def write_adapter(folder: Path, learned: Learned, config: LoraConfig, *, base: Path) -> None:
+    """Write ``adapter_config.json`` and ``adapter_model.safetensors``, for PEFT to load on ``base``."""
+    from peft import LoraConfig as PeftConfig
+    from safetensors.torch import save_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    for layer, matrices in learned.updates.items():
+        for side, matrix in zip("AB", matrices, strict=True):
+            tensors[f"base_model.model.{layer}.lora_{side}.weight"] = matrix.contiguous()
+    for table, rows in learned.rows.items():
+        tensors[f"base_model.model.{table}.token_adapter.trainable_tokens_delta"] = rows.contiguous()
+    trained = {table.rpartition(".")[2]: list(learned.row_ids) for table in learned.rows}
+    settings: Any = PeftConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,  # pyright: ignore[reportArgumentType]
+        target_modules=list(learned.targets),
+        trainable_token_indices=trained or None,
+        fan_in_fan_out=learned.fan_in_fan_out,
+        base_model_name_or_path=str(base),
+        task_type="CAUSAL_LM",
+        inference_mode=True,
+    )
+    settings.save_pretrained(str(folder))
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    (folder / "README.md").write_text(_CARD, encoding="utf-8")
 
 
 def merge(read: ReadKey, config: LoraConfig) -> Update:
@@ -18,7 +71,7 @@ def merge(read: ReadKey, config: LoraConfig) -> Update:
 
     def merged(name: str, tensor: torch.Tensor) -> torch.Tensor:
         projection, is_weight = name.removesuffix(".weight"), name.endswith(".weight")
-        if not is_weight or projection.rpartition(".")[2] not in config.targets:
+        if not is_weight or projection.rpartition(".")[2] not in config.projections:
             return tensor
         a_RD, b_OR = (read(checkpoint_key(projection, side), None) for side in "ab")
         return tensor + config.scale * (b_OR @ a_RD)
@@ -26,42 +79,25 @@ def merge(read: ReadKey, config: LoraConfig) -> Update:
     return merged
 
 
-def write_adapter(
-    read: ReadKey, folder: Path, config: LoraConfig, shape: ModelShape, *, base: Path, rows: Sequence[int]
-) -> None:
-    """Write ``adapter_config.json`` and ``adapter_model.safetensors``.
+def learned_by_megatron(read: ReadKey, config: LoraConfig, shape: ModelShape, row_ids: Sequence[int]) -> Learned:
+    """Return what LoRA learned.
 
     Args:
         read: Gives the tensors of a finished checkpoint.
-        folder: Where to.
         config: Rank, scale and targets.
         shape: The model's hyperparameters.
-        base: The model that the adapter is for.
-        rows: Tokens whose rows were trained beside the updates.
+        row_ids: Tokens whose rows were trained beside the updates.
     """
-    from peft import LoraConfig as PeftConfig
-    from safetensors.torch import save_file
-
-    tensors: dict[str, torch.Tensor] = {}
-    for projection in _projections(shape, config):
-        for side in "ab":
-            name = f"base_model.model.{projection}.lora_{side.upper()}.weight"
-            tensors[name] = read(checkpoint_key(projection, side), None)
+    layers = _projections(shape, config)
     tables = {w.sources[0].removesuffix(".weight"): w.checkpoint for w in shape.weights if w.fuse is Fuse.VOCAB}
-    for module, key in tables.items() if rows else ():
-        name = f"base_model.model.{module}.token_adapter.trainable_tokens_delta"
-        tensors[name] = read(key, None)[list(rows)].contiguous()
-    settings: Any = PeftConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,  # pyright: ignore[reportArgumentType]
-        target_modules=list(config.targets),
-        trainable_token_indices={module.rpartition(".")[2]: list(rows) for module in tables} if rows else None,
-        base_model_name_or_path=str(base),
-        task_type="CAUSAL_LM",
-        inference_mode=True,
+    return Learned(
+        updates={
+            layer: (read(checkpoint_key(layer, "a"), None), read(checkpoint_key(layer, "b"), None)) for layer in layers
+        },
+        rows={table: read(key, None)[list(row_ids)] for table, key in tables.items()} if row_ids else {},
+        row_ids=row_ids,
+        targets=config.projections,
     )
-    settings.save_pretrained(str(folder))
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def _projections(shape: ModelShape, config: LoraConfig) -> list[str]:
@@ -69,6 +105,6 @@ def _projections(shape: ModelShape, config: LoraConfig) -> list[str]:
     return [
         source.removesuffix(".weight")
         for weight, layer in shape.parameters()
-        for source, projection in zip(weight.tensors(layer), projections(weight), strict=False)
-        if projection in config.targets
+        for source, projection in zip(weight.tensors(layer), weight.projections, strict=False)
+        if projection in config.projections
     ]

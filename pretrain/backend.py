@@ -11,9 +11,9 @@ from pretrain.arrival import Meeting
 from pretrain.checkpoint import Checkpoint
 from pretrain.config import Phase
 from pretrain.data import Batch
+from pretrain.flops import TokenFlops
 from pretrain.parallel import Place
 from pretrain.pending import Writing
-from pretrain.watching.throughput import StepCost
 
 
 class TrainingEngine(Protocol):
@@ -47,8 +47,8 @@ class TrainingEngine(Protocol):
         """
         ...
 
-    def cost(self) -> StepCost | None:
-        """Return what a token costs in the current phase, where that is known; call it on every process."""
+    def cost(self) -> TokenFlops | None:
+        """Return what a token costs in the current phase, where that is known."""
         ...
 
     def score(self, batches: Sequence[tuple[Batch, torch.Tensor]], num_groups: int) -> torch.Tensor:

@@ -72,6 +72,11 @@ class Phase:
             raise ConfigError(f"a phase needs a positive length, got steps={self.steps} seconds={self.seconds}.")
         if self.lr <= 0:
             raise ConfigError(f"a phase needs a positive lr, got {self.lr}.")
+        if self.rows != "new" and self.trainable not in ("lora", "new_blocks"):
+            raise ConfigError(
+                f"rows: {self.rows} belongs to `trainable: lora` or new_blocks, got it beside {self.trainable}; "
+                "leave it out."
+            )
         check_group_rates(self.group_lr, self.trainable, has_rows=self.rows != "none")
 
     @property
@@ -95,9 +100,14 @@ class PretrainConfig:
     accelerate: AccelerateOptions = field(default_factory=AccelerateOptions)
     """What only the accelerate backend can do."""
     steps: int | None = None
-    """Train all weights for this many steps. The run is deterministic."""
+    """Train for this many steps. The run is deterministic."""
     seconds: float | None = None
     """Or: train for this many seconds in all, new rows included; validation and saving do not count."""
+    trainable: Trainable = "all"
+    """What those steps or seconds train: every weight; the rows of new tokens; the embedding and output layer; low-rank
+    updates of the linear layers; or the layers that `hanlm expand-blocks` added."""
+    rows: Rows = "new"
+    """Rows of the embedding and output layer that train beside `--trainable lora` and `new_blocks`."""
     new_rows_steps: int = 0
     """First train only the rows of new tokens for this many steps; ignored where the model has no new tokens."""
     new_rows_lr: float = 3e-3
@@ -107,12 +117,12 @@ class PretrainConfig:
     group_lr: Annotated[dict[str, float], Parameter(converter=_parse_group_lr, n_tokens=1)] = field(
         default_factory=dict[str, float]
     )
-    """Highest rates of weights that have one of their own, such as embeddings=1e-4; groups are embeddings, head, norms
-    and new_blocks."""
+    """Highest rates of weights that have one of their own, such as embeddings=1e-4; groups are embeddings, head, norms,
+    new_blocks and lora_b."""
     phases: tuple[Phase, ...] = ()
     """Instead of steps or seconds: any list of phases (YAML)."""
     lora: LoraConfig = field(default_factory=LoraConfig)
-    """Of phases with `trainable: lora`."""
+    """Of `--trainable lora`, and of phases with it."""
     min_lr_ratio: float = 0.1
     """The cosine ends at this share of the highest rate."""
     warmup_ratio: float = 0.03
@@ -196,6 +206,13 @@ class PretrainConfig:
     """Replace a finished OUT, at the end; discards checkpoints of a different configuration."""
 
     def __post_init__(self) -> None:
+        self._check_phases()
+        self._check_numbers()
+        if not self.tokens:
+            raise ConfigError("--tokens needs at least one tokens artifact; make one with `hanlm corpus tokenize`.")
+        check_launch(self.launch, self.nodes, self.gpus_per_node, self.cluster)
+
+    def _check_phases(self) -> None:
         given = [n for n in ("steps", "seconds", "phases") if getattr(self, n)]
         if len(given) != 1:
             remedy = "say how long to train."
@@ -206,8 +223,15 @@ class PretrainConfig:
             raise ConfigError(
                 f"expected exactly one of --steps, --seconds and phases, got {', '.join(given) or 'none'}; {remedy}"
             )
-        if not self.tokens:
-            raise ConfigError("--tokens needs at least one tokens artifact; make one with `hanlm corpus tokenize`.")
+        if self.phases and (self.trainable, self.rows) != ("all", "new"):
+            raise ConfigError("--trainable and --rows are for --steps and --seconds; phases say their own.")
+        if self.lora != LoraConfig() and not self.has_lora:
+            raise ConfigError("--lora.* needs --trainable lora, or a phase with `trainable: lora`.")
+        if self.phases and self.group_lr:
+            raise ConfigError("--group-lr belongs to a run of one phase: give each of the phases its own group_lr.")
+        check_group_rates(self.group_lr, self.trainable, has_rows=self.rows != "none")
+
+    def _check_numbers(self) -> None:
         sizes = ("seq_length", "global_batch_size", "micro_batch_size")
         for name in (*sizes, "tensor_parallel", "pipeline_parallel", "virtual_pipeline"):
             if (value := getattr(self, name)) is not None and value < 1:
@@ -221,12 +245,8 @@ class PretrainConfig:
         for name in ("min_lr_ratio", "warmup_ratio"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} must be in [0, 1), got {getattr(self, name)}.")
-        if self.phases and self.group_lr:
-            raise ConfigError("--group-lr belongs to a run of one phase: give each of the phases its own group_lr.")
-        check_group_rates(self.group_lr, "all", has_rows=True)
         if self.keep_checkpoints < 1:
             raise ConfigError(f"--keep-checkpoints must be at least 1, got {self.keep_checkpoints}.")
-        check_launch(self.launch, self.nodes, self.gpus_per_node, self.cluster)
 
     @property
     def layout(self) -> Layout:
@@ -255,14 +275,20 @@ class PretrainConfig:
     @property
     def has_lora(self) -> bool:
         """Whether a phase trains low-rank updates."""
-        return any(phase.trainable == "lora" for phase in self.phases)
+        return self.trainable == "lora" or any(phase.trainable == "lora" for phase in self.phases)
 
     def resolved_phases(self, *, has_new_rows: bool) -> tuple[Phase, ...]:
         """Return the phases of this run; those of new rows are left out where the model has none."""
         phases = self.phases
         if not phases:
             main = Phase(
-                lr=self.lr, group_lr=self.group_lr, steps=self.steps, seconds=self.seconds, include_earlier=True
+                trainable=self.trainable,
+                rows=self.rows,
+                lr=self.lr,
+                group_lr=self.group_lr,
+                steps=self.steps,
+                seconds=self.seconds,
+                include_earlier=True,
             )
             phases = (main,)
             if self.new_rows_steps:
@@ -271,3 +297,8 @@ class PretrainConfig:
         if not kept:
             raise ConfigError(f"every phase trains new rows, but {self.model} has no new tokens; extend it first.")
         return kept
+
+
+def adapter_folder(out: Path) -> Path:
+    """Return where the adapter of a run is published, beside its model."""
+    return out.with_name(out.name + ".adapter")

@@ -1,5 +1,6 @@
 """One model in training: Megatron's DDP, optimizer and schedules around it, one step at a time."""
 
+import gc
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -20,7 +21,8 @@ from pretrain.param_groups import group_of
 from pretrain.sample_losses import sample_losses
 from pretrain.schedule import build_scheduler, set_rate
 from pretrain.shards import adopt_masters, gather, gather_masters, shards
-from pretrain.trainable import block_parameters, set_trainable, trained_rows
+from pretrain.trainable import block_parameters, set_trainable
+from pretrain.trained import trained_rows
 
 
 class Engine:
@@ -140,6 +142,11 @@ class Engine:
         self._new_rows.clear()
         for parameter in self.model.parameters():
             parameter.main_grad = None  # megatron-core sums that of a tied table over the stages if there is one
+            parameter.main_param = None
+        # Else a phase would begin beside the moments and gradients of the one before, which cycles keep alive.
+        self._ddp.clear()
+        self.optimizer = self._scheduler = None
+        gc.collect()
 
     def _build_optimizer(self, phase: Phase, decay: float) -> Any:
         from megatron.core.optimizer import (

@@ -10,11 +10,9 @@ from hanlm.log import say
 from hanlm.model_folder import copy_tokenizer, write_model_card
 from hanlm.publish import publish
 from hanlm.tokenizing import tokenizer_hash
-from pretrain.adapter import write_adapter
-from pretrain.checkpoint_tensors import CheckpointTensors
-from pretrain.config import Phase, PretrainConfig
-from pretrain.families import ModelShape
-from pretrain.trainable import trained_rows
+from pretrain.adapter import Learned, write_adapter
+from pretrain.config import Phase, PretrainConfig, adapter_folder
+from pretrain.trained import trained_rows
 
 _CONFIGS = ("config.json", "generation_config.json")
 
@@ -69,21 +67,32 @@ def export(
 
 
 def export_adapter(
-    checkpoint: Path, config: PretrainConfig, shape: ModelShape, phases: Sequence[Phase], *, num_base_tokens: int
+    config: PretrainConfig,
+    phases: Sequence[Phase],
+    learned: Callable[[Sequence[int]], Learned],
+    *,
+    num_base_tokens: int,
+    vocab_size: int,
 ) -> None:
     """Publish what LoRA learned, and the rows of the vocabulary that trained with it, as ``OUT.adapter``.
 
     PEFT loads it onto the run's base. A run that trained the base's other weights too has none: an adapter cannot
     hold them.
+
+    Args:
+        config: The run's configuration, recorded in the manifest.
+        phases: Those of the run.
+        learned: Returns what was learned, with the rows of these tokens.
+        num_base_tokens: Tokens before the new ones; 0 where there are no new ones.
+        vocab_size: Rows of the base's embedding.
     """
-    out = config.out.with_name(config.out.name + ".adapter")
-    if any(phase.trainable == "all" for phase in phases):
-        say("no adapter beside the model: the run trained all weights too, which an adapter cannot hold")
+    if any(phase.trainable in ("all", "new_blocks") for phase in phases):
+        say("no adapter beside the model: the run trained the layers' own weights too, which an adapter cannot hold")
         return
     trained = {trained_rows(phase, has_new=num_base_tokens > 0) for phase in phases}
-    first = 0 if "all" in trained else num_base_tokens if "new" in trained else shape.vocab_size
+    first = 0 if "all" in trained else num_base_tokens if "new" in trained else vocab_size
     with publish(
-        out,
+        adapter_folder(config.out),
         kind="adapter",
         config=config,
         inputs={"model": config.model},
@@ -91,9 +100,7 @@ def export_adapter(
         tokenizer_hash=tokenizer_hash(config.model),
         overwrite=True,
     ) as draft:
-        rows = range(first, shape.vocab_size)
-        tensors = CheckpointTensors(checkpoint)
-        write_adapter(tensors, draft.folder, config.lora, shape, base=config.model, rows=rows)
+        write_adapter(draft.folder, learned(range(first, vocab_size)), config.lora, base=config.model)
 
 
 def _card(config: PretrainConfig, record: Mapping[str, Any]) -> str:

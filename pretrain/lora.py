@@ -4,9 +4,7 @@ The updates lie beside the model (``model.lora``) and are added by hooks, so tha
 names. Shapes: S sequence, B batch, D inputs, R rank, O outputs of a projection.
 """
 
-import math
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ from hanlm.megatron import megatron_import
 from pretrain.chunks import Chunks
 from pretrain.families import Cut, Fuse, ModelShape, Weight
 from pretrain.lora_config import LoraConfig
+from pretrain.lora_start import initial_a
 from pretrain.parallel import Place
 
 NAME = "lora"
@@ -41,7 +40,7 @@ class LoraLayers(nn.Module):
         self.initial: dict[str, torch.Tensor] = {}
         """Where every parameter begins, by its name in the model, in fp32."""
         for weight in shape.weights:
-            if not any(name in config.targets for name in projections(weight)):
+            if not any(name in config.projections for name in weight.projections):
                 continue
             for i, layer in enumerate(layers):
                 linear = modules[weight.megatron.format(i).removesuffix(".weight")]
@@ -88,14 +87,14 @@ class LoraLinear(nn.Module):
         self._sizes = [shape.sizes[axes[0]] // (place.layout.tensor if self._is_column else 1) for axes in weight.axes]
         self._names: list[str | None] = []
         self.initial: dict[str, torch.Tensor] = {}
-        for number, (source, axes) in enumerate(zip(weight.sources, weight.axes, strict=True)):
+        for source, axes in zip(self._sources, weight.axes, strict=True):
             projection = _projection(source)
-            self._names.append(projection if projection in config.targets else None)
+            self._names.append(projection if projection in config.projections else None)
             if self._names[-1] is None:
                 continue
             outputs, inputs = (shape.sizes[axis] for axis in axes)
             whole = {
-                "a": _uniform(config.rank, inputs, seed=(seed, layer, number, inputs)),
+                "a": initial_a(source, config.rank, inputs, seed=seed),
                 "b": torch.zeros(outputs, config.rank),
             }
             for side, tensor in whole.items():
@@ -159,12 +158,6 @@ class LoraLinear(nn.Module):
         return found
 
 
-def projections(weight: Weight) -> list[str]:
-    """Return the projections that a parameter is fused from, such as ``q_proj``; none for norms and biases."""
-    is_matrix = weight.is_layered and weight.megatron.endswith(".weight") and len(weight.axes[0]) == 2
-    return [_projection(source) for source in weight.sources] if is_matrix else []
-
-
 def checkpoint_key(projection: str, side: str) -> str:
     """Return the key of a matrix in a checkpoint: of a projection such as ``model.layers.0.self_attn.q_proj``."""
     return f"{NAME}.{projection}.{side}"
@@ -187,13 +180,6 @@ def lora_weights(model: Chunks) -> Mapping[str, torch.Tensor]:
 
 def _projection(source: str) -> str:
     return source.removesuffix(".weight").rpartition(".")[2]
-
-
-def _uniform(rank: int, inputs: int, *, seed: tuple[int, ...]) -> torch.Tensor:
-    """Return A as PEFT begins it: Kaiming's uniform with a = sqrt(5), which is within 1 / sqrt(inputs)."""
-    generator = torch.Generator().manual_seed(int(sha256(repr(seed).encode()).hexdigest()[:15], 16))
-    bound = 1 / math.sqrt(inputs)
-    return torch.empty(rank, inputs).uniform_(-bound, bound, generator=generator)
 
 
 def _marked(parameter: nn.Parameter, is_cut: bool, dim: int, place: Place) -> nn.Parameter:

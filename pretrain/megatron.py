@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hanlm.devices import resolve_dtype
-from pretrain.adapter import merge
+from pretrain.adapter import learned_by_megatron, merge
 from pretrain.arrival import Meeting
 from pretrain.backend import TrainingEngine
 from pretrain.base_weights import HuggingFaceWeights
+from pretrain.blocks import new_layers
 from pretrain.checkpoint import Checkpoint
 from pretrain.checkpoint_tensors import CheckpointTensors
 from pretrain.config import Phase, PretrainConfig
@@ -18,13 +20,14 @@ from pretrain.engine import Engine
 from pretrain.export import export_adapter
 from pretrain.export_weights import write_weights
 from pretrain.families import ModelShape
+from pretrain.flops import TokenFlops, token_flops
 from pretrain.layer_kind import resolve_layers
 from pretrain.lora import add_lora, lora_weights
 from pretrain.model import build_model, padded_vocab_size
 from pretrain.parallel import Place, parallel
 from pretrain.pending import Writing, sharded_writing
 from pretrain.state import restore, sharded_state
-from pretrain.watching.throughput import StepCost, step_cost
+from pretrain.trained import Trained, trained_by
 
 
 class MegatronBackend:
@@ -75,11 +78,21 @@ class MegatronBackend:
 
     def publish_adapter(self, checkpoint: Path, phases: Sequence[Phase], *, num_base_tokens: int) -> None:
         """Publish what phases of `lora` learned as ``OUT.adapter``."""
-        export_adapter(checkpoint, self.config, self.shape, phases, num_base_tokens=num_base_tokens)
+        learned = partial(learned_by_megatron, CheckpointTensors(checkpoint), self.config.lora, self.shape)
+        export_adapter(self.config, phases, learned, num_base_tokens=num_base_tokens, vocab_size=self.shape.vocab_size)
 
 
 class _MegatronEngine(Engine):
-    """The engine, with the checkpoints of megatron-core's kind."""
+    """The engine, with the checkpoints of megatron-core's kind, and a count of its arithmetic."""
+
+    _trained: Trained | None = None
+
+    def start_phase(self, phase: Phase, *, num_base_tokens: int) -> None:
+        """Set up the phase."""
+        super().start_phase(phase, num_base_tokens=num_base_tokens)
+        lora = self.config.lora if self.config.has_lora else None
+        blocks = new_layers(self.config.model, num_layers=self.shape.num_layers)
+        self._trained = trained_by(phase, self.shape, num_old=num_base_tokens, lora=lora, blocks=blocks)
 
     def state(self, *, with_optimizer: bool) -> dict[str, Any]:
         """Return the sharded state dict."""
@@ -89,6 +102,6 @@ class _MegatronEngine(Engine):
         """Load the weights and, in the middle of a phase, the moments."""
         restore(self, checkpoint, with_optimizer=with_optimizer)
 
-    def cost(self) -> StepCost:
+    def cost(self) -> TokenFlops:
         """Return what a token costs in the current phase."""
-        return step_cost(self.model, self.shape, self.place, seq_length=self.config.seq_length)
+        return token_flops(self.shape, self.config.seq_length, self._trained)

@@ -16,6 +16,7 @@ from pretrain.config import Phase, PretrainConfig
 from pretrain.families import ModelShape, read_shape
 from pretrain.layer_kind import check_fp8, resolve_layers
 from pretrain.layout import check_layout, num_processes
+from pretrain.lora_config import check_projections
 from pretrain.mixture import Blend, blend_steps, blends, over_epochs, total_steps
 from pretrain.watching.checks import check_forgetting, forgetting_plan
 
@@ -73,14 +74,11 @@ def plan(config: PretrainConfig) -> list[str]:
     phases = config.resolved_phases(has_new_rows=has_new_rows(config, shape))
     lines += _warnings(config, tokens, blended, total_steps(phases))
     if config.backend == "accelerate":
-        rank = config.accelerate.lora_rank
-        lines.append(
-            f"with transformers and accelerate: {f'LoRA of rank {rank}' if rank else 'the weights themselves'}"
-        )
+        lines.append("with transformers and accelerate, the whole model on every process")
     for phase in phases:
         length = f"{phase.steps} steps" if phase.steps else f"{phase.seconds:g} seconds"
         rates = [f"{phase.lr:g}", *(f"{rate:g} for {group}" for group, rate in phase.group_lr.items())]
-        lines.append(f"{length} of {phase.trainable.replace('_', ' ')} at a rate of up to {', '.join(rates)}")
+        lines.append(f"{length} of {_trainable_in_words(config, phase)} at a rate of up to {', '.join(rates)}")
     ranks = config.layout.data_size(_num_processes(config, is_plan=True))
     lines.append(
         f"a step: {config.global_batch_size} sequences of {config.seq_length} tokens, "
@@ -88,6 +86,13 @@ def plan(config: PretrainConfig) -> list[str]:
     )
     lines += forgetting_plan(config.forgetting, config.num_evals)
     return [*lines, f"publish {config.out}", *_launch_lines(config)]
+
+
+def _trainable_in_words(config: PretrainConfig, phase: Phase) -> str:
+    if phase.trainable != "lora":
+        return phase.trainable.replace("_", " ")
+    targets = ", ".join(config.lora.targets)
+    return f"LoRA of rank {config.lora.rank} on {targets}, beside {phase.rows} rows of the vocabulary"
 
 
 def _launch_lines(config: PretrainConfig) -> list[str]:
@@ -166,7 +171,7 @@ def check_model(config: PretrainConfig) -> ModelShape | BaseSize:
     if config.backend == "megatron":
         return check_megatron_model(config)
     size = check_base(config)
-    config.resolved_phases(has_new_rows=has_new_rows(config, size))
+    _check_phases(config, size)
     return size
 
 
@@ -180,6 +185,7 @@ def check_megatron_model(config: PretrainConfig) -> ModelShape:
         code_remedy="pretrain runs none: in a copy of a plain LLaMA take that key out, or choose another base",
     )
     check_layout(shape, config.layout, seq_length=config.seq_length)
+    check_projections(config.lora)
     check_fp8(config, shape)
     if config.launch in (None, "local"):  # elsewhere other machines train, and look for themselves
         resolve_layers(config)
@@ -188,7 +194,7 @@ def check_megatron_model(config: PretrainConfig) -> ModelShape:
     return shape
 
 
-def _check_phases(config: PretrainConfig, shape: ModelShape) -> None:
+def _check_phases(config: PretrainConfig, shape: ModelShape | BaseSize) -> None:
     """Refuse phases that train what the model does not have."""
     phases = config.resolved_phases(has_new_rows=has_new_rows(config, shape))
     has_blocks = bool(new_layers(config.model, num_layers=shape.num_layers))

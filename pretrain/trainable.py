@@ -1,19 +1,12 @@
-"""What a phase trains."""
+"""Which parameters of a Megatron model a phase trains."""
 
 from collections.abc import Collection
 from typing import Any
 
-from pretrain.config import Phase, Rows
+from pretrain.config import Phase
 from pretrain.lora import NAME as LORA
 from pretrain.new_rows import EMBEDDING, OUTPUT
-
-
-def trained_rows(phase: Phase, *, has_new: bool) -> Rows:
-    """Return which rows of the vocabulary tables a phase trains."""
-    if phase.trainable in ("all", "embeddings"):
-        return "all"
-    rows = phase.rows if phase.trainable in ("lora", "new_blocks") else "new"
-    return rows if has_new or rows == "all" else "none"
+from pretrain.trained import trained_rows
 
 
 def set_trainable(model: Any, phase: Phase, new_layers: Collection[int]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from hanlm.errors import ConfigError
 from hanlm.files import fsync, sha256_of
 from pretrain.accelerated.engine import AccelerateEngine
 from pretrain.accelerated.model import load_trainee
-from pretrain.accelerated.publish import write_model
+from pretrain.accelerated.publish import learned_by_accelerate, write_weights
 from pretrain.accelerated.storage import write_tensors
 from pretrain.arrival import Meeting
 from pretrain.config import Phase, PretrainConfig
+from pretrain.export import export_adapter
 from pretrain.layout import Layout
 from pretrain.parallel import Place, in_contact, process_group
 from pretrain.pending import Hashes, Writing
@@ -77,7 +79,6 @@ class AccelerateBackend:
 
     def engine(self, place: Place) -> AccelerateEngine:
         """Return the base, loaded and ready to be trained."""
-        torch.manual_seed(self.config.seed)  # adapters begin at random
         self._engine = AccelerateEngine(load_trainee(self.config, place.device), self._accelerator, place, self.config)
         return self._engine
 
@@ -101,10 +102,19 @@ class AccelerateBackend:
     def write_model(self, checkpoint: Path, folder: Path) -> None:  # noqa: ARG002 - it is what is in memory
         """Write the weights of the checkpoint that was just saved or restored."""
         assert self._engine is not None
-        write_model(self._engine.trainee, folder, self.config)
+        write_weights(self._engine.trainee, folder, base=self.config.model)
 
-    def publish_adapter(self, checkpoint: Path, phases: Sequence[Phase], *, num_base_tokens: int) -> None:
-        """Do nothing: the adapter lies in the model, and phases of `lora` are refused."""
+    def publish_adapter(
+        self,
+        checkpoint: Path,  # noqa: ARG002 - it is what is in memory
+        phases: Sequence[Phase],
+        *,
+        num_base_tokens: int,
+    ) -> None:
+        """Publish what phases of `lora` learned as ``OUT.adapter``."""
+        assert self._engine is not None
+        learned = partial(learned_by_accelerate, self._engine.trainee, self.config.lora)
+        export_adapter(self.config, phases, learned, num_base_tokens=num_base_tokens, vocab_size=self.vocab_size)
 
 
 def _write(tensors: Mapping[str, torch.Tensor], file: Path) -> Mapping[str, Any]:

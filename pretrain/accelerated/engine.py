@@ -1,7 +1,7 @@
 """One model in training with accelerate: DDP, AdamW and the schedule around it, one step at a time."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -9,30 +9,33 @@ import torch
 
 from hanlm.devices import resolve_dtype
 from pretrain.accelerated.loss import CausalLoss, has_plain_head
-from pretrain.accelerated.model import Trainee
+from pretrain.accelerated.model import Trainee, is_update
 from pretrain.accelerated.storage import read_tensors
 from pretrain.checkpoint import Checkpoint
-from pretrain.config import Phase, PretrainConfig
+from pretrain.config import Phase, PretrainConfig, Rows
 from pretrain.data import Batch
 from pretrain.parallel import Place
 from pretrain.sample_losses import sample_losses
 from pretrain.schedule import build_scheduler, set_rate
-
-_TOKEN_ROWS = "trainable_tokens"  # in the names that PEFT gives to the rows it trains
+from pretrain.trained import trained_rows
 
 
 class AccelerateEngine:
     """Trains and scores a model that every process holds whole.
 
-    Parameters are fp32 and are updated as such; with bf16, matrices are multiplied in it (autocast). ``trained`` are
-    those that a run may change at all, and what a checkpoint holds: all, or only the adapters.
+    Parameters are fp32 and are updated as such; with bf16, matrices are multiplied in it (autocast). Where new rows of
+    a table train without the old ones, they are a parameter on the table's memory, so that old rows have no moments.
     """
 
     def __init__(self, trainee: Trainee, accelerator: Any, place: Place, config: PretrainConfig) -> None:
         self.trainee, self.place, self.config = trainee, place, config
-        self.trained: dict[str, torch.nn.Parameter] = {
-            name: p for name, p in trainee.model.named_parameters() if p.requires_grad
-        }
+        self._in_run: dict[str, Rows] = {}
+        """What the run's phases train, by name; of tables, which rows. It is what a checkpoint holds."""
+        for phase in config.resolved_phases(has_new_rows=trainee.num_base_tokens > 0):
+            now = self._trained_by(phase)
+            self._in_run |= {name: "all" if self._in_run.get(name) == "all" else part for name, part in now.items()}
+        self._trained: dict[str, torch.nn.Parameter] = {}
+        """What the phase trains, by name."""
         self.optimizer: Any = None
         self._accelerator = accelerator
         self._dtype = resolve_dtype(config.precision)
@@ -40,7 +43,6 @@ class AccelerateEngine:
         self._loss = self._new_loss()
         self._wrapped: Any = None
         self._scheduler: Any = None
-        self._frozen_rows: dict[torch.nn.Parameter, int] = {}
         self.has_moments = False
         """Whether the phase's optimizer has moments to save: not before its first step that counted."""
         self.special_ids: tuple[int, ...] = ()
@@ -49,15 +51,22 @@ class AccelerateEngine:
     def _new_loss(self) -> CausalLoss:
         return CausalLoss(self.trainee.model, dtype=self._dtype, has_plain_head=self._has_plain_head)
 
-    def start_phase(self, phase: Phase, *, num_base_tokens: int) -> None:
+    def start_phase(self, phase: Phase, *, num_base_tokens: int) -> None:  # noqa: ARG002 - the trainee knows it
         """Set up the trainable weights, the optimizer and the schedule of a phase."""
         self._wrapped = self.optimizer = None
         self.has_moments = False
         self._accelerator.free_memory()  # with the last phase's DDP go its hooks
-        self._choose(phase, num_base_tokens)
-        decay = self.config.weight_decay if phase.trainable == "all" else 0.0
+        trained = self._trained_by(phase)
+        for name, parameter in self.trainee.model.named_parameters():
+            parameter.requires_grad_(name in trained)  # for new rows alone their whole table gets a gradient
+            parameter.grad = None
         self._loss = self._new_loss()
-        self._wrapped, self.optimizer = self._accelerator.prepare(self._loss, self._build_optimizer(phase))
+        self._wrapped = self._accelerator.prepare(self._loss)  # which may move weights: rows are found after it
+        self._trained = {
+            n: torch.nn.Parameter(t) if trained[n] == "new" else t for n, t in self._parts(trained).items()
+        }
+        self.optimizer = self._accelerator.prepare(self._build_optimizer(phase))
+        decay = self.config.weight_decay if phase.decays else 0.0
         self._scheduler = build_scheduler(
             self.optimizer,
             phase,
@@ -66,32 +75,34 @@ class AccelerateEngine:
             decay=decay,
         )
 
-    def _choose(self, phase: Phase, num_base_tokens: int) -> None:
-        """Mark what the phase trains; of whole tables the rows of base tokens are held still."""
-        self._frozen_rows = {}
-        chosen = set(self.trained.values())
-        if phase.trainable == "new_rows" and self.trainee.adapters is not None:
-            chosen = {p for name, p in self.trained.items() if _TOKEN_ROWS in name}
-        elif phase.trainable != "all":
-            model = self.trainee.model
-            chosen = {model.get_input_embeddings().weight, model.get_output_embeddings().weight}
-            self._frozen_rows = dict.fromkeys(chosen, num_base_tokens) if phase.trainable == "new_rows" else {}
-        for parameter in self.trained.values():
-            parameter.requires_grad_(parameter in chosen)
+    def _trained_by(self, phase: Phase) -> dict[str, Rows]:
+        """Return what a phase trains, by name; of tables, which rows."""
+        rows = trained_rows(phase, has_new=self.trainee.num_base_tokens > 0)
+        found: dict[str, Rows] = {}
+        for name, _ in self.trainee.model.named_parameters():
+            kinds = ["lora"] if is_update(name) else ["all", *["new_blocks"] * self.trainee.is_in_new_block(name)]
+            part = rows if name in self.trainee.tables else "all" if phase.trainable in kinds else "none"
+            if part != "none":
+                found[name] = part
+        return found
+
+    def _parts(self, wanted: Mapping[str, Rows]) -> dict[str, Any]:
+        """Return parameters by name, and views of the new rows of those of which only these are wanted."""
+        first_new = self.trainee.num_base_tokens
+        parameters = dict(self.trainee.model.named_parameters())
+        return {n: parameters[n].data[first_new:] if part == "new" else parameters[n] for n, part in wanted.items()}
 
     def _build_optimizer(self, phase: Phase) -> torch.optim.Optimizer:
         """Return AdamW; as Megatron's, it decays matrices and spares vectors."""
-        parameters = [p for p in self.trained.values() if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "wd_mult": 1.0},
-            {"params": [p for p in parameters if p.ndim <= 1], "wd_mult": 0.0},
-        ]
-        return torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=phase.lr,
-            betas=(self.config.adam_beta1, self.config.adam_beta2),
-            fused=True,
-        )
+        groups: dict[tuple[str | None, bool], dict[str, Any]] = {}
+        for name, parameter in self._trained.items():
+            group, is_matrix = self.trainee.group(name), parameter.ndim > 1
+            own: dict[str, Any] = {"params": [], "wd_mult": float(is_matrix)}
+            if (rate := phase.group_lr.get(group or "")) is not None:
+                own |= {"name": group, "max_lr": rate, "min_lr": rate * self.config.min_lr_ratio}
+            groups.setdefault((own.get("name"), is_matrix), own)["params"].append(parameter)
+        betas = (self.config.adam_beta1, self.config.adam_beta2)
+        return torch.optim.AdamW(list(groups.values()), lr=phase.lr, betas=betas, fused=True)
 
     def cost(self) -> None:
         """Not known: families differ in what a token costs."""
@@ -111,20 +122,23 @@ class AccelerateEngine:
                 self._accelerator.backward(loss / len(batches))
             nll_BT = nll_N.view(batch.label_BT.shape)
             losses.append(sample_losses(loss, nll_BT, batch.label_BT, self.special_ids))
-        self._clear_frozen_gradients()
+        self._hand_over_gradients()
         set_rate(self._scheduler, share)
         norm = self._update(wanted=approve is None or approve(losses))
         return float(torch.stack([row[0].float() for row in losses]).mean()), norm
 
-    def _clear_frozen_gradients(self) -> None:
-        """With a zero gradient from the first step on and no decay AdamW adds exactly zero to these rows."""
-        for parameter, rows in self._frozen_rows.items():
-            if parameter.grad is not None:
-                parameter.grad[:rows].zero_()
+    def _hand_over_gradients(self) -> None:
+        """Give new rows that train alone their part of their table's gradient."""
+        tables = self.trainee.tables
+        for name, trained in self._trained.items():
+            if name in tables and trained is not tables[name]:
+                whole = tables[name].grad
+                trained.grad = None if whole is None else whole[self.trainee.num_base_tokens :]
+                tables[name].grad = None
 
     def _update(self, *, wanted: bool) -> float:
         """Clip and apply the gradient where that is wanted and it is finite; return its norm."""
-        trained = [p for p in self.trained.values() if p.requires_grad]
+        trained = list(self._trained.values())
         norm = float(self._accelerator.clip_grad_norm_(trained, self.config.clip_grad))
         if wanted and math.isfinite(norm):
             self.optimizer.step()
@@ -146,11 +160,11 @@ class AccelerateEngine:
 
     def state(self, *, with_optimizer: bool) -> dict[str, Any]:
         """Return the tensors of a checkpoint, by file and name."""
-        state: dict[str, Any] = {"model": self.trained}
+        state: dict[str, Any] = {"model": self._parts(self._in_run)}
         if with_optimizer:
             state["optimizer"] = {
                 f"{name}/{key}": value
-                for name, parameter in self.trained.items()
+                for name, parameter in self._trained.items()
                 for key, value in self.optimizer.state.get(parameter, {}).items()
             }
         return state
@@ -158,12 +172,13 @@ class AccelerateEngine:
     @torch.no_grad()
     def restore(self, checkpoint: Checkpoint, *, with_optimizer: bool) -> None:
         """Load a checkpoint; with the moments of a phase that has been started."""
-        shapes = {name: p.shape for name, p in self.trained.items()}
+        changed = self._parts(self._in_run)
+        shapes = {name: part.shape for name, part in changed.items()}
         for name, tensor in read_tensors(checkpoint.path / "model.safetensors", shapes):
-            self.trained[name].copy_(tensor)
+            changed[name].copy_(tensor)
         if not with_optimizer:
             return
-        trained = {name: p for name, p in self.trained.items() if p.requires_grad}
+        trained = self._trained
         shapes = {f"{n}/{key}": p.shape for n, p in trained.items() for key in ("exp_avg", "exp_avg_sq")}
         shapes |= {f"{n}/step": torch.Size([]) for n in trained}
         for entry, tensor in read_tensors(checkpoint.path / "optimizer.safetensors", shapes):

@@ -8,7 +8,6 @@ from hanlm.errors import ConfigError, InputError
 from hanlm.model_folder import check_model_folder
 from pretrain.accelerated.options import AccelerateOptions
 from pretrain.config import PretrainConfig
-from pretrain.lora_config import LoraConfig
 
 _MEGATRON_ONLY = ("tensor_parallel", "pipeline_parallel", "virtual_pipeline", "sequence_parallel")
 _NOT_YET = {
@@ -27,6 +26,8 @@ class BaseSize:
     num_layers: int
     hidden_size: int
     vocab_size: int
+    is_tied: bool
+    """Whether the output layer is the embedding."""
 
 
 def check_options(config: PretrainConfig) -> None:
@@ -52,15 +53,6 @@ def check_options(config: PretrainConfig) -> None:
     if config.saving.asynchronous:
         raise ConfigError(
             "--saving.asynchronous is for --backend megatron; with accelerate leave it out: training waits for a save."
-        )
-    if config.has_lora or config.lora != LoraConfig():
-        raise ConfigError(
-            "phases of lora and --lora.* are for --backend megatron; with accelerate pass --accelerate.lora-rank."
-        )
-    if config.accelerate.lora_rank and any(phase.trainable == "embeddings" for phase in config.phases):
-        raise ConfigError(
-            "a phase of embeddings cannot apply with --accelerate.lora-rank, whose adapters hold no rows but those of "
-            "new tokens; make it new_rows or all, or train without LoRA."
         )
 
 
@@ -89,4 +81,9 @@ def check_base(config: PretrainConfig) -> BaseSize:
     if isinstance(positions, int) and config.seq_length > positions:
         raise ConfigError(f"--seq-length {config.seq_length} is beyond the model's {positions} positions.")
     text: Any = base.get_text_config(decoder=True)
-    return BaseSize(num_layers=text.num_hidden_layers, hidden_size=text.hidden_size, vocab_size=text.vocab_size)
+    return BaseSize(
+        num_layers=text.num_hidden_layers,
+        hidden_size=text.hidden_size,
+        vocab_size=text.vocab_size,
+        is_tied=bool(text.tie_word_embeddings),
+    )

@@ -14,7 +14,7 @@ class CausalLoss(torch.nn.Module):
     """Returns the scaled sum of the negative log-likelihoods, and each of them in nats, fp32.
 
     Args:
-        model: A causal model of transformers, with or without adapters in it.
+        model: A causal model of transformers, with or without low-rank updates in it.
         dtype: What matrices are multiplied in.
         has_plain_head: What ``has_plain_head`` says of the model; saves the logits from ever existing whole.
     """
@@ -44,8 +44,8 @@ class CausalLoss(torch.nn.Module):
 def has_plain_head(model: Any) -> bool:
     """Say whether a model's logits are its body's hidden states times one matrix; tried on a few tokens.
 
-    Some families add a bias, scale the logits or bend them (Cohere, Gemma 2), and trained rows of new tokens are
-    kept beside the matrix: their logits are asked of the model itself.
+    Some families add a bias, scale the logits or bend them (Cohere, Gemma 2): their logits are asked of the model
+    itself.
     """
     head = model.get_output_embeddings()
     if type(head) is not torch.nn.Linear or "bias" in dict(head.named_parameters()) or model.base_model is model:

@@ -1,6 +1,7 @@
-"""The base as it is trained: in fp32, without dropout, with adapters in it where they were asked for."""
+"""The base as it is trained: in fp32, without dropout, with low-rank updates in it where a phase trains them."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,16 @@ import torch
 
 from hanlm.adapters import quiet_renaming
 from hanlm.errors import ConfigError
-from hanlm.model_folder import num_base_tokens
 from hanlm.models import load_model
-from pretrain.accelerated.options import ALL_LINEAR
+from pretrain.blocks import new_layers
 from pretrain.config import PretrainConfig
+from pretrain.lora_config import ALL_LINEAR, LoraConfig
+from pretrain.lora_start import initial_a
+from pretrain.trained import num_old_tokens
+
+_LINEAR = ("Linear", "Conv1D")
+ADAPTER = "default"
+"""PEFT's name of the one adapter."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,9 +26,35 @@ class Trainee:
     """A model in training."""
 
     model: Any
-    """The model of transformers; adapters, where there are any, are layers of it."""
-    adapters: Any
-    """The same as a ``PeftModel``, or None where the weights themselves are trained."""
+    """The model of transformers; low-rank updates, where there are any, are layers of it."""
+    updates: Mapping[str, Any]
+    """The layers of PEFT's that have one, by the Hugging Face names of the layers that they stand for."""
+    tables: Mapping[str, torch.nn.Parameter]
+    """The embedding and, unless it is the same matrix, the output layer, by name."""
+    num_base_tokens: int
+    """Rows of the vocabulary before those of new tokens; 0 where there are none of these."""
+    new_layers: tuple[int, ...]
+    """Layers that `hanlm expand-blocks` added."""
+
+    def is_in_new_block(self, name: str) -> bool:
+        """Say whether a parameter lies in a layer that was added; only LLaMA's relatives can be made deeper."""
+        return any(name.startswith(f"model.layers.{layer}.") for layer in self.new_layers)
+
+    def group(self, name: str) -> str | None:
+        """Return the group of a parameter (``pretrain/param_groups.py``), or None where it is in none."""
+        if is_update(name):
+            return "lora_b" if ".lora_B." in name else None
+        if name in self.tables:
+            return "embeddings" if self.tables[name] is self.model.get_input_embeddings().weight else "head"
+        if self.is_in_new_block(name):
+            return "new_blocks"
+        owner = self.model.get_submodule(name.rpartition(".")[0])
+        return "norms" if "Norm" in type(owner).__name__ else None
+
+
+def is_update(name: str) -> bool:
+    """Say whether a parameter of that name is part of a low-rank update."""
+    return name.endswith((f".lora_A.{ADAPTER}.weight", f".lora_B.{ADAPTER}.weight"))
 
 
 def load_trainee(config: PretrainConfig, device: torch.device) -> Trainee:
@@ -38,10 +71,15 @@ def load_trainee(config: PretrainConfig, device: torch.device) -> Trainee:
             # transformers 5.23 renames it; the new name is not in every version that is supported.
             warnings.filterwarnings("ignore", "`gradient_checkpointing_enable` is deprecated", FutureWarning)
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    if not config.accelerate.lora_rank:
-        return Trainee(model=model.train(), adapters=None)
-    adapters = _add_adapters(model, config)
-    return Trainee(model=adapters.get_base_model().train(), adapters=adapters)
+    updates = _add_updates(model, config.lora, config.seed) if config.has_lora else {}
+    old = num_old_tokens(config.model, vocab_size=len(model.get_input_embeddings().weight))
+    deeper = new_layers(config.model, num_layers=model.config.get_text_config(decoder=True).num_hidden_layers)
+    return Trainee(model=model.train(), updates=updates, tables=_tables(model), num_base_tokens=old, new_layers=deeper)
+
+
+def _tables(model: Any) -> dict[str, torch.nn.Parameter]:
+    wanted = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
+    return {name: p for name, p in model.named_parameters() if id(p) in wanted}
 
 
 def without_dropout(model: Any) -> None:
@@ -58,41 +96,42 @@ def without_dropout(model: Any) -> None:
                 setattr(module, name, 0.0)
 
 
-def _add_adapters(model: Any, config: PretrainConfig) -> Any:
-    from peft import LoraConfig, get_peft_model
+def _add_updates(model: Any, config: LoraConfig, seed: int) -> dict[str, Any]:
+    """Put PEFT's layers into the model, beginning where Megatron's backend begins."""
+    from peft import LoraConfig as PeftConfig
+    from peft import get_peft_model
 
-    options = config.accelerate
-    all_linear = options.lora_targets == (ALL_LINEAR,)
-    if not all_linear:
-        names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-        if missing := [target for target in options.lora_targets if target not in names]:
-            raise ConfigError(
-                f"--accelerate.lora-targets names {', '.join(missing)}, which the model does not have; expected "
-                f"{ALL_LINEAR} or names such as {', '.join(_linear_names(model)[:3])}."
-            )
-    settings = LoraConfig(
-        r=options.lora_rank,
-        lora_alpha=options.alpha,  # pyright: ignore[reportArgumentType]
-        target_modules=ALL_LINEAR if all_linear else list(options.lora_targets),
-        trainable_token_indices=_new_rows(model, config),
+    _check_targets(model, config)
+    settings = PeftConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,  # pyright: ignore[reportArgumentType]
+        target_modules=ALL_LINEAR if config.is_all_linear else list(config.targets),
         task_type="CAUSAL_LM",
     )
     with quiet_renaming(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to")  # GPT-2's layers are transposed: PEFT sees it
-        return get_peft_model(model, settings)
+        get_peft_model(model, settings)
+    updates = {name: module for name, module in model.named_modules() if hasattr(module, "lora_A")}
+    for name, layer in updates.items():
+        matrix = layer.lora_A[ADAPTER].weight
+        with torch.no_grad():
+            matrix.copy_(initial_a(name, *matrix.shape, seed=seed))
+    return updates
 
 
-def _linear_names(model: Any) -> list[str]:
-    kinds = ("Linear", "Conv1D")
-    return list(dict.fromkeys(n.rpartition(".")[2] for n, m in model.named_modules() if type(m).__name__ in kinds))
+def _check_targets(model: Any, config: LoraConfig) -> None:
+    """Refuse names of no linear layer.
 
-
-def _new_rows(model: Any, config: PretrainConfig) -> dict[str, list[int]] | None:
-    """Return which rows of the embedding and, unless it is the same matrix, of the output layer are trained."""
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    first, size = num_base_tokens(config.model), len(embedding.weight)
-    if first is None or first >= size:
-        return None
-    layers = [embedding] if head.weight is embedding.weight else [embedding, head]
-    names = {id(module): name.rpartition(".")[2] for name, module in model.named_modules()}
-    return {names[id(layer)]: list(range(first, size)) for layer in layers}
+    Raises:
+        ConfigError: Names them, and layers that there are.
+    """
+    if config.is_all_linear:
+        return
+    head = model.get_output_embeddings()
+    layers = [n for n, m in model.named_modules() if type(m).__name__ in _LINEAR and m is not head]
+    if missing := [t for t in config.targets if not any(f".{layer}".endswith(f".{t}") for layer in layers)]:
+        known = list(dict.fromkeys(layer.rpartition(".")[2] for layer in layers))
+        raise ConfigError(
+            f"--lora.targets names {', '.join(missing)}, which is no linear layer of this model (the output layer "
+            f"trains by --rows); expected {ALL_LINEAR} or names such as {', '.join(known[:3])}."
+        )

@@ -53,6 +53,13 @@ class Weight:
         """Whether there is one of it in each layer."""
         return "{}" in self.megatron
 
+    @property
+    def projections(self) -> tuple[str, ...]:
+        """The linear layers that it is fused from, such as ``q_proj``; none for norms, biases and tables."""
+        if not self.is_layered or len(self.axes[0]) != 2:
+            return ()
+        return tuple(source.removesuffix(".weight").rpartition(".")[2] for source in self.sources)
+
     def tensors(self, layer: int | None) -> list[str]:
         """Return the names of the Hugging Face tensors in one layer."""
         return [source.format(layer) for source in self.sources]

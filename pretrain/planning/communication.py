@@ -9,7 +9,7 @@ parallelism.
 from dataclasses import dataclass
 
 from pretrain.families import ModelShape
-from pretrain.planning.memory import Training, num_parameters
+from pretrain.planning.parts import Training, trained_parameters
 
 _GRADIENT_BYTES = 4
 
@@ -23,7 +23,7 @@ class Traffic:
     pipeline: int
     """Activations and their gradients, between stages."""
     data: int
-    """Gradients, once a step; with a sharded optimizer also the new weights."""
+    """Gradients of what is trained, once a step; with a sharded optimizer also the new weights."""
     num_calls: int
     """Collective operations of tensor parallelism: each costs latency."""
 
@@ -58,10 +58,10 @@ def _tensor_calls(layers: int, *, is_only_stage: bool, recomputes: bool) -> int:
 
 
 def _data_bytes(shape: ModelShape, training: Training, stage: int) -> int:
-    num_local, n = num_parameters(shape, training.layout, stage), training.data_size
+    num_trained, n = trained_parameters(shape, training, stage), training.data_size
     if training.shards_optimizer:
-        return _share(n, num_local * (_GRADIENT_BYTES + training.bytes_per_value))
-    return 2 * _share(n, num_local * _GRADIENT_BYTES)
+        return _share(n, num_trained * (_GRADIENT_BYTES + training.bytes_per_value))
+    return 2 * _share(n, num_trained * _GRADIENT_BYTES)
 
 
 def _share(processes: int, num_bytes: int) -> int:

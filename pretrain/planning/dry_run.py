@@ -11,7 +11,7 @@ from hanlm.errors import HanLMError
 from hanlm.launch import launch
 from hanlm.publish import work_folder
 from hanlm.tokens import Tokens
-from pretrain.config import PretrainConfig
+from pretrain.config import PretrainConfig, adapter_folder
 from pretrain.families import ModelShape
 from pretrain.layout import num_processes
 from pretrain.planning.findings import Report
@@ -37,6 +37,9 @@ def dry_config(config: PretrainConfig, steps: int) -> PretrainConfig:
         "steps": None,
         "seconds": None,
         "new_rows_steps": 0,
+        "trainable": "all",  # the phases say it
+        "rows": "new",
+        "group_lr": {},
         "global_batch_size": training.micro_batch_size * training.data_size * micro_batches,
         "micro_batch_size": training.micro_batch_size,
         "eval_tokens": 0,
@@ -63,7 +66,7 @@ def dry_run(
         else:
             _in_processes(dry, report)
     finally:
-        for folder in (dry.out, work_folder(dry.out), _logs(dry)):
+        for folder in (dry.out, adapter_folder(dry.out), work_folder(dry.out), _logs(dry)):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -14,7 +14,7 @@ from pretrain.families import ModelShape
 from pretrain.layout import num_processes
 from pretrain.mixture import blends
 from pretrain.planning.findings import Report
-from pretrain.planning.memory import Training, model_parameters
+from pretrain.planning.parts import Training, model_parameters
 from pretrain.train import check_megatron_model, check_tokens
 
 _SAMPLED_SEQUENCES = 32

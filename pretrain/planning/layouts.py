@@ -1,18 +1,22 @@
 """Every layout that a model can have on so many GPUs: which of them fit, and which should be fastest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hanlm.errors import ConfigError
 from pretrain.families import ModelShape
+from pretrain.flops import token_flops
 from pretrain.layout import Layout, check_layout, micro_batch_size
-from pretrain.planning.flops import flops_per_token
-from pretrain.planning.memory import Memory, Training, kept_of_layer, peak_memory
+from pretrain.planning.memory import Memory, kept_of_chunk, peak_memory
+from pretrain.planning.parts import Training
 from pretrain.planning.speed import Machine, StepTime, step_time
+from pretrain.trained import Trained
 
 RESERVED_GB = 2.0
 """Memory of a GPU that no tensor can have: CUDA's context, NCCL's buffers, cuBLAS' workspace, fragments. Assumed."""
 _MICRO_BATCHES = (1, 2, 4, 8, 16)
+_WORTH_WHILE = 1.01
+"""How much faster a layout has to be with the distributed optimizer before it is proposed with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +43,8 @@ class Proposal:
             parts.insert(0, f"--tensor-parallel {layout.tensor}")
         if layout.sequence_parallel:
             parts.insert(1, "--sequence-parallel")
+        if self.training.shards_optimizer:
+            parts.append("--distributed-optimizer")
         if self.training.recomputes:
             parts.append("--recompute")
         return " ".join(parts)
@@ -56,8 +62,18 @@ class Search:
     """Layouts that the model or the batch rule out, and why."""
 
 
-def search(shape: ModelShape, machine: Machine, *, seq_length: int, global_batch_size: int) -> Search:
-    """Look at every layout of tensor and pipeline parallelism."""
+def search(
+    shape: ModelShape, machine: Machine, *, seq_length: int, global_batch_size: int, trained: Trained | None = None
+) -> Search:
+    """Look at every layout of tensor and pipeline parallelism, with the distributed optimizer and without.
+
+    Args:
+        shape: The model.
+        machine: What it is trained on.
+        seq_length: Tokens of a sequence.
+        global_batch_size: Sequences a step.
+        trained: What is trained; by default every weight.
+    """
     fitting: list[Proposal] = []
     too_large: list[Proposal] = []
     impossible: dict[str, str] = {}
@@ -73,14 +89,26 @@ def search(shape: ModelShape, machine: Machine, *, seq_length: int, global_batch
         mine = global_batch_size // data_size
         tried = [
             propose(
-                shape, machine, layout, seq_length=seq_length, micro_batch=m, num_micro_batches=mine // m, recompute=r
+                shape,
+                machine,
+                Training(
+                    layout=layout,
+                    data_size=data_size,
+                    micro_batch_size=m,
+                    seq_length=seq_length,
+                    num_micro_batches=mine // m,
+                    shards_optimizer=shards,
+                    recomputes=recomputes,
+                    trained=trained,
+                ),
             )
-            for r in (False, True)
+            for shards in ((False, True) if data_size > 1 else (False,))
+            for recomputes in (False, True)
             for m in _MICRO_BATCHES
             if mine % m == 0
         ]
         if kept := [p for p in tried if p.fits]:
-            fitting.append(max(kept, key=lambda p: p.tokens_per_second))
+            fitting.append(_best(kept))
         else:
             too_large.append(min(tried, key=lambda p: p.memory.total))
     fitting.sort(key=lambda p: -p.tokens_per_second)
@@ -101,32 +129,23 @@ def _divisors(number: int) -> list[int]:
     return [n for n in range(1, number + 1) if number % n == 0]
 
 
-def propose(
-    shape: ModelShape,
-    machine: Machine,
-    layout: Layout,
-    *,
-    seq_length: int,
-    micro_batch: int,
-    num_micro_batches: int,
-    recompute: bool,
-) -> Proposal:
+def _best(proposals: Sequence[Proposal]) -> Proposal:
+    """Return the fastest; without the distributed optimizer where that hardly slows it down."""
+    fastest = max(proposals, key=lambda p: p.tokens_per_second)
+    simple = [p for p in proposals if not p.training.shards_optimizer]
+    best = max(simple, key=lambda p: p.tokens_per_second, default=fastest)
+    return best if best.tokens_per_second * _WORTH_WHILE > fastest.tokens_per_second else fastest
+
+
+def propose(shape: ModelShape, machine: Machine, training: Training) -> Proposal:
     """Return what one layout takes."""
-    data_size = machine.num_gpus // (layout.tensor * layout.pipeline)
-    training = Training(
-        layout=layout,
-        data_size=data_size,
-        micro_batch_size=micro_batch,
-        seq_length=seq_length,
-        num_micro_batches=num_micro_batches,
-        recomputes=recompute,
-    )
+    layout = training.layout
     memory = peak_memory(shape, training)
     whole = replace(training, recomputes=False)  # what a layer keeps is moved, even where it is kept for a moment only
-    kept = shape.num_layers // layout.pipeline * kept_of_layer(shape, whole)
+    kept = max(kept_of_chunk(shape, whole, stage) for stage in range(layout.pipeline))
     time = step_time(shape, training, machine, kept_bytes=kept)
-    speed = training.num_tokens * num_micro_batches * data_size / time.total
-    per_gpu = speed / machine.num_gpus * flops_per_token(shape, seq_length).training
+    speed = training.num_tokens * training.num_micro_batches * training.data_size / time.total
+    per_gpu = speed / machine.num_gpus * token_flops(shape, training.seq_length, training.trained).training
     return Proposal(
         training=training,
         memory=memory,
@@ -148,6 +167,8 @@ def reason(proposal: Proposal, machine: Machine) -> str:
         words.append(f"every layer over {layout.tensor} GPUs of a server")
     if layout.pipeline > 1:
         words.append(f"{layout.pipeline} stages with {training.num_micro_batches} micro-batches")
+    if training.shards_optimizer:
+        words.append(f"the optimizer's state over {training.data_size} GPUs")
     if training.recomputes:
         words.append("layers computed again in the backward pass, for memory")
     parts = {k: v for k, v in proposal.time.parts.items() if k not in ("matrix products", "norms and activations")}

@@ -10,7 +10,8 @@ from pretrain.families import ModelShape
 from pretrain.planning.cost import checkpoint_bytes
 from pretrain.planning.findings import Report
 from pretrain.planning.machine import nearest
-from pretrain.planning.memory import num_parameters
+from pretrain.planning.parts import num_parameters
+from pretrain.trained import trained_in_run
 
 _REDUCED_VALUES = {"cuda": 2**26, "cpu": 2**21}
 _ROUNDS = 3
@@ -145,7 +146,7 @@ def _write_and_read(file: Path) -> tuple[float, float]:
 
 
 def _judge(config: PretrainConfig, shape: ModelShape, folder: Path, rates: tuple[float, float], report: Report) -> None:
-    seconds = checkpoint_bytes(shape) / rates[0]
+    seconds = max(checkpoint_bytes(shape, trained) for trained in trained_in_run(config, shape)) / rates[0]
     text = (
         f"{folder}: written at {rates[0] / 1e6:,.0f} MB/s, read at {rates[1] / 1e6:,.0f} MB/s by one process; a "
         "checkpoint "

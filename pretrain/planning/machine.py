@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pretrain.planning.findings import Report
 from pretrain.planning.inputs import planned_training
 from pretrain.planning.layouts import RESERVED_GB
 from pretrain.planning.memory import peak_memory
+from pretrain.trained import trained_in_run
 
 _NEARLY_FULL = 0.9
 
@@ -134,7 +135,8 @@ def look_at_memory(config: PretrainConfig, shape: ModelShape, facts: Sequence[Fa
     on_gpu = facts[0].device != "cpu"
     size = 2 if resolve_dtype(config.precision) == torch.bfloat16 else 4
     training = planned_training(config, device="cuda" if on_gpu else "cpu", bytes_per_value=size)
-    memory = peak_memory(shape, training)
+    phases = [replace(training, trained=trained) for trained in trained_in_run(config, shape)]
+    memory = max((peak_memory(shape, phase) for phase in phases), key=lambda m: m.total)
     reserved = RESERVED_GB * 1e9 if on_gpu else 0.0
     planned = num_processes() or training.world_size
     for host in sorted({f.host for f in facts}):
@@ -162,7 +164,7 @@ def look_at_disk(config: PretrainConfig, shape: ModelShape, report: Report) -> N
     model = sum(file.stat().st_size for file in config.model.glob("*.safetensors"))
     steps = total_steps(config.resolved_phases(has_new_rows=True)) if config.snapshot_every else 0
     snapshots = (steps or 0) // config.snapshot_every if config.snapshot_every else 0
-    checkpoint = checkpoint_bytes(shape)
+    checkpoint = max(checkpoint_bytes(shape, trained) for trained in trained_in_run(config, shape))
     needed = (config.keep_checkpoints + 1) * checkpoint + (snapshots + 1) * model
     free = shutil.disk_usage(place).free
     text = (

@@ -1,17 +1,22 @@
 """`hanlm plan`: layouts for a model on so many GPUs, best first, with what they take and why."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from hanlm.errors import ConfigError
+from pretrain.blocks import new_layers
+from pretrain.config import Phase, Rows, Trainable
 from pretrain.families import ModelShape, read_shape
+from pretrain.flops import token_flops
+from pretrain.layout import Layout
+from pretrain.lora_config import LoraConfig, check_projections
 from pretrain.planning.cost import checkpoint_bytes, disk_bytes, training_hours
-from pretrain.planning.flops import flops_per_token
 from pretrain.planning.gpus import Gpu, find_gpu
 from pretrain.planning.layouts import Proposal, Search, reason, search, shortage
-from pretrain.planning.memory import model_parameters
+from pretrain.planning.parts import Training, model_parameters, trained_parameters
 from pretrain.planning.speed import EFFICIENCY, LATENCY_SECONDS, RATE, Machine
+from pretrain.trained import Trained, num_old_tokens, trained_by
 
 _BF16_BYTES = 2
 
@@ -34,6 +39,12 @@ class PlanConfig:
     """Sequences a step."""
     gpus_per_node: int = 8
     """GPUs of one server."""
+    trainable: Trainable = "all"
+    """What is trained, as `hanlm pretrain` has it."""
+    rows: Rows = "new"
+    """Rows of the embedding and output layer that train beside `--trainable lora` and `new_blocks`."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Of `--trainable lora`."""
     price_per_gpu_hour: float | None = None
     """In any currency; without it hours are told, and no cost."""
     keep_checkpoints: int = 2
@@ -65,7 +76,35 @@ class PlanConfig:
                 f"--gpus {self.gpus} is not a whole number of servers of {self.gpus_per_node}; choose a multiple, or "
                 "say --gpus-per-node."
             )
+        if self.lora != LoraConfig() and self.trainable != "lora":
+            raise ConfigError("--lora.* needs --trainable lora.")
+        check_projections(self.lora)
+        _phase(self)
         find_gpu(self.gpu)
+
+
+def _phase(config: PlanConfig) -> Phase:
+    return Phase(trainable=config.trainable, rows=config.rows, steps=1)
+
+
+def _trained(config: PlanConfig, shape: ModelShape) -> Trained:
+    """Return what is trained of the model.
+
+    Raises:
+        ConfigError: If it has nothing of the kind.
+    """
+    found = trained_by(
+        _phase(config),
+        shape,
+        num_old=num_old_tokens(config.model, vocab_size=shape.vocab_size),
+        lora=config.lora if config.trainable == "lora" else None,
+        blocks=new_layers(config.model, num_layers=shape.num_layers),
+    )
+    if config.trainable == "new_rows" and not found.num_rows:
+        raise ConfigError(f"{config.model} has no new tokens to train rows of; extend it first, or plan another phase.")
+    if config.trainable == "new_blocks" and not found.layers:
+        raise ConfigError(f"{config.model} has no new_blocks; make it deeper with `hanlm expand-blocks` first.")
+    return found
 
 
 def plan_layouts(config: PlanConfig) -> None:
@@ -77,7 +116,13 @@ def plan_layouts(config: PlanConfig) -> None:
     """
     shape, machine = read_shape(config.model), _machine(config)
     found = _search(config, shape, machine)
-    for line in (*_head(config, shape, machine), "", *_table(config, found, machine), *_rest(found, machine)):
+    for line in (
+        *_head(config, shape, machine),
+        *_share(config, shape),
+        "",
+        *_table(config, found, machine),
+        *_rest(found, machine),
+    ):
         print(line)
     if not found.fitting:
         raise ConfigError(f"no layout of {config.model} fits {config.gpus} x {config.gpu}; {_advice(found, machine)}")
@@ -96,7 +141,8 @@ def plan(config: PlanConfig) -> list[str]:
 
 
 def _search(config: PlanConfig, shape: ModelShape, machine: Machine) -> Search:
-    return search(shape, machine, seq_length=config.seq_length, global_batch_size=config.global_batch_size)
+    lengths = {"seq_length": config.seq_length, "global_batch_size": config.global_batch_size}
+    return search(shape, machine, **lengths, trained=_trained(config, shape))
 
 
 def _machine(config: PlanConfig) -> Machine:
@@ -114,11 +160,26 @@ def _head(config: PlanConfig, shape: ModelShape, machine: Machine) -> list[str]:
     gpu = machine.gpu
     return [
         f"{config.model}: {shape.num_layers} layers, {shape.hidden_size} wide, {shape.vocab_size} tokens, "
-        f"{model_parameters(shape) / 1e9:.2f}B parameters, {flops_per_token(shape, config.seq_length).training:.3g} "
+        f"{model_parameters(shape) / 1e9:.2f}B parameters, {_operations(config, shape):.3g} "
         f"operations a token (forward and backward, {config.seq_length} tokens a sequence)",
         f"{config.gpus} x {gpu.name}: {gpu.memory_gb:g} GB, {gpu.bf16_tflops:g} TFLOP/s in bf16, "
         f"{gpu.link_gb_per_second:g} GB/s "
         f"to a neighbour, {gpu.network_gb_per_second:g} GB/s to another server ({gpu.source})",
+    ]
+
+
+def _operations(config: PlanConfig, shape: ModelShape) -> int:
+    return token_flops(shape, config.seq_length, _trained(config, shape)).training
+
+
+def _share(config: PlanConfig, shape: ModelShape) -> list[str]:
+    """Return a line on how much is trained, where it is not all."""
+    if config.trainable == "all":
+        return []
+    whole = Training(layout=Layout(), micro_batch_size=1, seq_length=1, trained=_trained(config, shape))
+    return [
+        f"{config.trainable.replace('_', ' ')}: {trained_parameters(shape, whole, 0) / 1e6:,.1f}M parameters are "
+        "trained; the others have no gradients and no moments"
     ]
 
 
@@ -185,19 +246,21 @@ def _advice(found: Search, machine: Machine) -> str:
 
 def _totals(config: PlanConfig, shape: ModelShape, best: Proposal) -> list[str]:
     steps = config.tokens / (config.global_batch_size * config.seq_length)
-    operations = flops_per_token(shape, config.seq_length).training * config.tokens
+    operations = _operations(config, shape) * config.tokens
+    trained = _trained(config, shape)
     room = disk_bytes(
         shape,
         keep_checkpoints=config.keep_checkpoints,
         num_models=config.num_snapshots + 1,
         bytes_per_weight=_BF16_BYTES,
+        trained=trained,
     )
     memory = {part.name: getattr(best.memory, part.name) for part in fields(best.memory) if part.name != "stage"}
     parts = ", ".join(f"{name} {num_bytes / 1e9:.1f}" for name, num_bytes in memory.items())
     return [
         f"a run of {config.tokens:.3g} tokens: {steps:,.0f} steps of {config.global_batch_size} x {config.seq_length}, "
         f"{operations:.3g} operations",
-        f"disk: {room / 1e9:.1f} GB (a checkpoint takes {checkpoint_bytes(shape) / 1e9:.1f} GB: "
+        f"disk: {room / 1e9:.1f} GB (a checkpoint takes {checkpoint_bytes(shape, trained) / 1e9:.1f} GB: "
         f"{config.keep_checkpoints} kept, one being written, and {config.num_snapshots + 1} models in bf16)",
         f"memory of the first, in GB: {parts}",
         f"speeds are estimates from data sheets: products at {config.efficiency:.0%} of the peak, memory and links at "

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from pretrain.families import ModelShape
+from pretrain.flops import token_flops
 from pretrain.planning.communication import step_traffic
-from pretrain.planning.flops import flops_per_token
 from pretrain.planning.gpus import Gpu
-from pretrain.planning.memory import Training, num_parameters
+from pretrain.planning.parts import Training, trained_parameters
 
 EFFICIENCY = 0.55
 """Share of the peak that large matrix products reach. Assumed."""
@@ -81,7 +81,8 @@ def step_time(shape: ModelShape, training: Training, machine: Machine, *, kept_b
     """
     layout, gpu, count = training.layout, machine.gpu, training.num_micro_batches
     tokens = training.num_tokens * count
-    executed = flops_per_token(shape, training.seq_length).executed(recomputes=training.recomputes) * tokens
+    flops = token_flops(shape, training.seq_length, training.trained)
+    executed = flops.executed(recomputes=training.recomputes) * tokens
     products = executed / (layout.tensor * layout.pipeline) / (gpu.bf16_tflops * 1e12 * machine.efficiency)
     elementwise = _ELEMENTWISE * kept_bytes * count / (gpu.memory_gb_per_second * 1e9 * RATE)
     traffic = step_traffic(shape, training)
@@ -89,7 +90,8 @@ def step_time(shape: ModelShape, training: Training, machine: Machine, *, kept_b
     stays = layout.tensor * training.data_size <= machine.gpus_per_node
     tensor = traffic.tensor / inside + traffic.num_calls * LATENCY_SECONDS
     shards = training.data_size if training.shards_optimizer else 1
-    optimizer = num_parameters(shape, layout, 0) * _OPTIMIZER_BYTES / shards / (gpu.memory_gb_per_second * 1e9 * RATE)
+    updated = max(trained_parameters(shape, training, stage) for stage in (0, layout.pipeline - 1)) // shards
+    optimizer = updated * _OPTIMIZER_BYTES / (gpu.memory_gb_per_second * 1e9 * RATE)
     return StepTime(
         products=products,
         elementwise=elementwise,

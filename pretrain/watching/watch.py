@@ -13,11 +13,12 @@ from pretrain.backend import TrainingEngine
 from pretrain.config import PretrainConfig
 from pretrain.data import TrainingData
 from pretrain.evaluate import Validation
+from pretrain.flops import TokenFlops
 from pretrain.watching.batch import BatchLosses, BatchWatch, Tally
 from pretrain.watching.documents import Documents
 from pretrain.watching.faults import Fault, Faults
 from pretrain.watching.forgetting import Decision, Forgetting, not_held
-from pretrain.watching.throughput import StepCost, learning_rates, peak_memory_bytes, peak_tflops
+from pretrain.watching.throughput import learning_rates, peak_memory_bytes, peak_tflops
 
 _NAMED_DOCUMENTS = 3
 
@@ -46,7 +47,7 @@ class Watch:
         self._faults = Faults(config.faults)
         self._forgetting = Forgetting(config.forgetting, validation)
         self._tally = Tally()
-        self._cost: StepCost | None = None
+        self._cost: TokenFlops | None = None
         self._window = [0, 0.0]
         self._batch: BatchLosses | None = None
         name = torch.cuda.get_device_name(engine.place.device) if engine.place.device.type == "cuda" else ""
@@ -135,7 +136,7 @@ class Watch:
     def _efficiency(self, tokens_per_second: float) -> dict[str, float]:
         if self._cost is None:
             return {}
-        tflops = self._cost.flops_per_token * tokens_per_second / self._engine.place.world_size / 1e12
+        tflops = self._cost.training * tokens_per_second / self._engine.place.world_size / 1e12
         return {"tflops": tflops} | ({"mfu": tflops / self._peak_tflops} if self._peak_tflops else {})
 
     def note(self, tokens_per_second: float) -> str:

@@ -202,4 +202,7 @@ def test_a_step_with_a_nan_gradient_is_left_out_and_five_in_a_row_stop_the_run(s
 def test_the_plan_says_which_backend_trains_what(settings, bases):
     lines = plan(settings(backend="accelerate", model=bases["bloom"], steps=5))
     assert "(2 layers, 32 wide, 320 tokens)" in lines[0]
-    assert lines[1] == "with transformers and accelerate: the weights themselves"
+    assert lines[1:3] == [
+        "with transformers and accelerate, the whole model on every process",
+        "5 steps of all at a rate of up to 0.001",
+    ]

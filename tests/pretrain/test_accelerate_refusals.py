@@ -11,7 +11,6 @@ from causal_bases import make_causal_base
 from hanlm.errors import ArtifactError, ConfigError, InputError
 from hanlm.models import load_model
 from pretrain.accelerated.options import AccelerateOptions
-from pretrain.config import Phase
 from pretrain.planning.doctor import DoctorConfig
 from pretrain.saving import Saving
 from pretrain.train import plan, pretrain
@@ -37,13 +36,11 @@ def bloom(tiny_tokenizer_folder, tmp_path_factory):
         ),
         ({"isolate_documents": True}, "--isolate-documents is for --backend megatron; with accelerate pack without"),
         ({"recompute": True}, "--recompute is for .* pass --accelerate.gradient-checkpointing"),
-        ({"phases": (Phase(trainable="lora", steps=1),)}, "phases of lora .* pass --accelerate.lora-rank"),
         ({"micro_batch_size": 3}, "must be divisible by --micro-batch-size"),
         ({"mix": {"zh": 1.0}}, "--mix must give each language"),
-        ({"backend": "megatron", "accelerate": AccelerateOptions(lora_rank=8)}, "add --backend accelerate"),
         (
-            {"accelerate": AccelerateOptions(lora_rank=8), "phases": (Phase(trainable="embeddings", steps=1),)},
-            "a phase of embeddings cannot apply with --accelerate.lora-rank",
+            {"backend": "megatron", "accelerate": AccelerateOptions(gradient_checkpointing=True)},
+            "add --backend accelerate",
         ),
     ],
 )
@@ -183,16 +180,16 @@ def test_the_flags_of_the_backend_are_read_from_the_command_line_and_from_yaml(s
     from hanlm import cli
 
     config = settings()
-    (tmp_path / "c.yaml").write_text("backend: accelerate\naccelerate: {lora_rank: 8}\n")
+    (tmp_path / "c.yaml").write_text("backend: accelerate\ntrainable: lora\nrows: all\nlora: {rank: 4}\n")
     words = ["--model", bloom, "--tokens", config.tokens[0], "--out", config.out, "--steps", 2, "--seq-length", 32]
-    flags = ["--backend", "accelerate", "--accelerate.lora-rank", "8"]
+    flags = ["--backend", "accelerate", "--trainable", "lora", "--rows", "all", "--lora.rank", "4"]
     for given in (["--config", tmp_path / "c.yaml"], flags):
         with pytest.raises(SystemExit) as done:
             cli.main(["pretrain", *map(str, words), *map(str, given), "--dry-run"])
         said = capsys.readouterr()
         assert done.value.code == 0, said.err
-        assert "LoRA of rank 8" in said.out
-        assert "lora_rank: 8" in said.out
+        assert "2 steps of LoRA of rank 4 on all-linear, beside all rows of the vocabulary at a rate" in said.out
+        assert "rank: 4" in said.out
 
 
 def test_the_doctor_says_that_it_knows_the_other_backend_only(bloom, tiny_tokens, tmp_path):

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from hanlm.errors import ArtifactError, Interrupted
 from pretrain import loop
-from pretrain.accelerated.options import AccelerateOptions
 from pretrain.config import PretrainConfig
+from pretrain.lora_config import LoraConfig
 from pretrain.train import pretrain
 
 RUN = {"steps": 6, "new_rows_steps": 2, "save_every": 2, "lr": 0.01}
-LORA = AccelerateOptions(lora_rank=4)
+LORA = LoraConfig(rank=4)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,8 @@ def configure(bases, tiny_tokens, tmp_path_factory):
     def make(kind: str) -> PretrainConfig:
         return PretrainConfig(
             backend="accelerate",
-            accelerate=LORA if kind == "lora" else AccelerateOptions(),
+            trainable="lora" if kind == "lora" else "all",
+            lora=LORA if kind == "lora" else LoraConfig(),
             model=bases["gpt_neox" if kind == "lora" else "bloom"],
             tokens=(tiny_tokens,),
             out=tmp_path_factory.mktemp("run") / "out",
@@ -109,8 +110,8 @@ def test_a_kill_while_a_checkpoint_is_written_costs_at_most_that_checkpoint(
 def test_ctrl_c_in_a_step_saves_it_and_leaves_with_75(configure, interrupt, undisturbed, tmp_path, kind):
     config = configure(kind)
     keys = ("seq_length", "global_batch_size", "micro_batch_size", "precision", "eval_tokens", "log_every", *RUN)
-    lines = [f"{k}: {getattr(config, k)}" for k in (*keys, "backend", "model", "out")]
-    lines += [f"tokens: [{config.tokens[0]}]", f"accelerate: {{lora_rank: {config.accelerate.lora_rank}}}"]
+    lines = [f"{k}: {getattr(config, k)}" for k in (*keys, "backend", "model", "out", "trainable")]
+    lines += [f"tokens: [{config.tokens[0]}]", f"lora: {{rank: {config.lora.rank}}}"]
     (tmp_path / "run.yaml").write_text("\n".join(lines))
     interrupt("pretrain.accelerated.engine.AccelerateEngine.step", "pretrain", "--config", tmp_path / "run.yaml")
     assert (config.out.with_name("out.work") / "checkpoints" / "step-0000001").is_dir()
@@ -174,5 +175,5 @@ def test_a_checkpoint_holds_safetensors_alone(stopped):
 
 def test_a_checkpoint_of_the_other_backend_or_of_whole_weights_is_refused(stopped):
     config, _ = stopped
-    with pytest.raises(ArtifactError, match="differs in accelerate"):
-        pretrain(dataclasses.replace(config, accelerate=LORA))
+    with pytest.raises(ArtifactError, match=r"differs in .*trainable"):
+        pretrain(dataclasses.replace(config, trainable="lora"))

@@ -15,7 +15,6 @@ from causal_bases import make_causal_base
 
 from hanlm.errors import Interrupted
 from pretrain import loop
-from pretrain.accelerated.options import AccelerateOptions
 from pretrain.train import pretrain
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +27,7 @@ def start(config, processes: int) -> "subprocess.Popen[str]":
     for name in (*names, "new_rows_steps", "save_every", "eval_tokens"):
         command += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
     command += ["--tokens", str(config.tokens[0]), "--log-every", "1"]
-    if config.accelerate.lora_rank:
-        command += ["--accelerate.lora-rank", str(config.accelerate.lora_rank)]
+    command += ["--trainable", config.trainable]
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "60"}
     return subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
@@ -85,7 +83,7 @@ def test_two_processes_are_stopped_by_ctrl_c_and_one_goes_on_with_the_same_sampl
     """With LoRA, so that DDP sees few of the parameters."""
     base = make_causal_base(tmp_path / "neox", "gpt_neox", tiny_tokenizer_folder)
     changes = {
-        "accelerate": AccelerateOptions(lora_rank=4),
+        "trainable": "lora",
         "steps": 500,
         "lr": 1e-3,
         "eval_tokens": 0,

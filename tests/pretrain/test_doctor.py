@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from hanlm.cli import main
+from pretrain.config import Phase
+from pretrain.families import read_shape
 from pretrain.planning import links, machine
 from pretrain.planning.findings import Report
-from pretrain.planning.machine import Facts, compare
+from pretrain.planning.machine import Facts, compare, look_at_memory
 
 
 @pytest.fixture
@@ -66,6 +68,32 @@ def test_a_yaml_of_pretrain_is_read_and_flags_override_it(extended_model, tiny_t
         main(["doctor", "--config", str(file), "--global-batch-size", "6"])
     assert ended.value.code == 0
     assert "of 6 sequences a step" in capsys.readouterr().out
+
+
+def test_memory_is_that_of_the_phase_that_takes_most(settings, extended_model):
+    shape, report = read_shape(extended_model), Report()
+    given = {"num_devices": 0, "local_rank": 0, "versions": {}, "inputs": (), "faults": ()}
+    facts = [Facts(rank=0, host="here", device="cpu", free_bytes=2**40, **given)]
+
+    def needed(*kinds: str) -> int:
+        return look_at_memory(settings(phases=[Phase(trainable=kind, steps=1) for kind in kinds]), shape, facts, report)
+
+    assert needed("new_rows") < needed("embeddings") < needed("all")
+    assert needed("new_rows", "all", "new_rows") == needed("all")
+    assert needed("new_rows", "lora") > needed("lora") - 1 > needed("new_rows")
+    assert needed("new_rows", "lora") < needed("all")
+
+
+def test_a_dry_run_of_lora_leaves_no_adapter(examine, tmp_path):
+    before = set(tmp_path.iterdir())
+    code, topics, said = examine(
+        "--trainable", "lora", "--rows", "all", "--dry-run-steps", "2", "--new-rows-steps", "3"
+    )
+    assert code == 0, said
+    [(level, text)] = topics["dry run"]
+    assert level == "ok", text
+    assert "4 steps" in text  # two of each phase
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_dry_run_trains_saves_publishes_and_is_removed(examine, tmp_path):

@@ -8,9 +8,10 @@ import torch
 from by_hand import batches_of, train_by_hand
 from safetensors.torch import load_file
 
+from hanlm.errors import ConfigError
 from pretrain.config import Phase, PretrainConfig
 from pretrain.lora_config import LoraConfig
-from pretrain.train import pretrain
+from pretrain.train import plan, pretrain
 
 NUM_BASE, STEPS, LR = 300, 12, 1e-2
 LORA = LoraConfig(rank=4, alpha=8)
@@ -25,7 +26,9 @@ def peft_losses(config: PretrainConfig, a_matrices: Path, rows: list[int] | None
 
     base = LlamaForCausalLM.from_pretrained(str(config.model), dtype=torch.float32)
     trained = {"embed_tokens": rows, "lm_head": rows} if rows else None
-    settings = PeftConfig(r=LORA.rank, lora_alpha=8, target_modules=list(LORA.targets), trainable_token_indices=trained)
+    settings = PeftConfig(
+        r=LORA.rank, lora_alpha=8, target_modules=list(LORA.projections), trainable_token_indices=trained
+    )
     model = get_peft_model(base, settings)
     begin = {k.replace(".weight", ".default.weight"): v for k, v in load_file(a_matrices).items() if "lora_A" in k}
     assert not model.load_state_dict(begin, strict=False).unexpected_keys
@@ -85,6 +88,38 @@ def test_only_what_a_phase_of_lora_names_is_changed(settings, extended_model, re
     assert changed == {f"model.layers.{i}.{name}.weight" for i in range(2) for name in layers} | set(TABLES)
     for name in TABLES:
         assert torch.equal(before[name][:NUM_BASE], after[name][:NUM_BASE])
+
+
+def test_flags_alone_train_what_a_phase_of_lora_does(settings, read_losses, read_weights):
+    by_phase = pretrain(lora_run(settings, "phase", rows="all"))
+    by_flags = pretrain(settings("flags", trainable="lora", rows="all", lora=LORA, lr=LR, steps=STEPS))
+    assert read_losses(by_flags) == read_losses(by_phase)
+    expected = read_weights(by_phase)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in read_weights(by_flags).items())
+    assert by_flags.with_name("flags.adapter").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lora": LORA}, r"--lora\.\* needs --trainable lora"),
+        ({"trainable": "lora", "phases": (Phase(steps=1),)}, "--trainable and --rows are for --steps and --seconds"),
+        ({"rows": "all"}, "belongs to `trainable: lora` or new_blocks, got it beside all"),
+        ({"trainable": "lora", "lora": {"targets": ("q_proj", "query_key_value")}}, "megatron, got query_key_value"),
+        ({"trainable": "lora", "lora": {"targets": ("all-linear", "q_proj")}}, "expects all-linear alone, or names"),
+        ({"trainable": "lora", "lora": {"targets": ()}}, "such as q_proj, got none"),
+        ({"trainable": "lora", "lora": {"rank": 0}}, "--lora.rank must be at least 1"),
+        ({"trainable": "lora", "lora": {"alpha": 0.0}}, "--lora.alpha must be positive"),
+    ],
+)
+def test_flags_of_lora_that_contradict_themselves_are_refused_before_anything_is_written(settings, changes, words):
+    def plan_it() -> None:
+        lora = changes.get("lora", {})
+        lora = lora if isinstance(lora, LoraConfig) else LoraConfig(**lora)
+        plan(settings(**changes | {"lora": lora}))
+
+    with pytest.raises(ConfigError, match=words):
+        plan_it()
 
 
 def test_a_run_killed_in_a_phase_of_lora_resumes_to_the_same_weights(settings, kill, read_losses, read_weights):

@@ -14,7 +14,8 @@ import torch
 from pretrain.layout import Layout
 from pretrain.parallel import parallel
 from pretrain.planning.measure import peak_memory_of
-from pretrain.planning.memory import Training, model_parameters, peak_memory, stage_memory
+from pretrain.planning.memory import peak_memory, stage_memory
+from pretrain.planning.parts import Training, model_parameters
 
 TOLERANCE = 0.05
 TOO_CAREFUL = 0.2
@@ -31,6 +32,23 @@ def alone():
 @pytest.mark.parametrize("case", memory_peaks.CASES, ids=lambda case: ",".join(case) or "plain")
 def test_the_formula_gives_the_measured_peak_of_one_process(alone, case, dtype):
     assert memory_peaks.ratio(alone, dtype, case) == pytest.approx(1, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("phase", memory_peaks.PHASES)
+def test_the_formula_gives_the_measured_peak_of_phases_that_train_less(alone, phase, dtype):
+    for case in memory_peaks.CASES[::2]:
+        found = memory_peaks.ratio(alone, dtype, case, phase=memory_peaks.PHASES[phase])
+        assert found == pytest.approx(1, abs=TOLERANCE), case
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_phase_begins_when_the_moments_and_gradients_of_the_one_before_are_gone(alone, dtype):
+    shape = memory_peaks.make_shape(hidden_size=512, ffn_size=1408)
+    one, two = (
+        memory_peaks.peak(shape, alone, dtype, batch=1, length=16, micro_batches=1, num_phases=n) for n in (1, 2)
+    )
+    assert two == pytest.approx(one, rel=0.01)
 
 
 @pytest.mark.slow
@@ -55,7 +73,7 @@ def test_the_formula_gives_the_measured_peaks_of_two_processes(layout, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     for rank in range(2):
         ratios = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert len(ratios) == 2 * len(memory_peaks.CASES)
+        assert len(ratios) == 2 * (len(memory_peaks.CASES) + len(memory_peaks.PHASES))
         assert all(1 - TOLERANCE < ratio < 1 + TOO_CAREFUL for ratio in ratios), ratios
 
 
