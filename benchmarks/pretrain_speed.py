@@ -56,15 +56,15 @@ def measure(step: Callable[[int], None], count: int) -> tuple[float, float]:
 
 def hanlm(model: Path, batches: list[torch.Tensor], dtype: torch.dtype) -> tuple[float, float]:
     """Step the engine of `hanlm pretrain` in one process."""
-    from pretrain.base_weights import HuggingFaceWeights
     from pretrain.config import Phase, PretrainConfig
-    from pretrain.convert import local_weights
-    from pretrain.data import Batch
-    from pretrain.engine import Engine
+    from pretrain.data.batches import Batch
     from pretrain.families import read_shape
     from pretrain.layout import Layout
-    from pretrain.model import build_model
+    from pretrain.megatron.engine import Engine
+    from pretrain.megatron.model import build_model
     from pretrain.parallel import parallel
+    from pretrain.weights.base_weights import HuggingFaceWeights
+    from pretrain.weights.convert import local_weights
 
     shape = read_shape(model)
     config = PretrainConfig(model=model, tokens=(Path("none"),), out=Path("none"), steps=len(batches), lr=LR)

@@ -45,7 +45,7 @@ COMMANDS = (
     Command(("corpus", "build"), "corpora.build:build", "Clean, filter, deduplicate and split raw text."),
     Command(("corpus", "tokenize"), "corpora.tokenize:tokenize", "Turn a corpus into Megatron token files."),
     Command(("extend-vocab",), "tokenizer.extend:extend", "Add Chinese tokens to a tokenizer and its model."),
-    Command(("expand-blocks",), "pretrain.expand:expand_blocks", "Add layers to a model that change nothing yet."),
+    Command(("expand-blocks",), "pretrain.trainable.expand:expand_blocks", "Add layers that change nothing yet."),
     Command(("pretrain",), "pretrain.train:pretrain", "Continue pretraining on Megatron-Core."),
     Command(("doctor",), "pretrain.planning.doctor:doctor", "Check a pretraining run before GPUs are spent."),
     Command(("plan",), "pretrain.planning.plan:plan_layouts", "Propose layouts for a model on so many GPUs."),

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import torch
 
 from pretrain.arrival import Meeting
-from pretrain.checkpoint import Checkpoint
+from pretrain.checkpoints.checkpoint import Checkpoint
+from pretrain.checkpoints.pending import Writing
 from pretrain.config import Phase
-from pretrain.data import Batch
+from pretrain.data.batches import Batch
 from pretrain.flops import TokenFlops
 from pretrain.parallel import Place
-from pretrain.pending import Writing
 
 
 class TrainingEngine(Protocol):

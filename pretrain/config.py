@@ -10,12 +10,12 @@ from cyclopts import Parameter
 from hanlm.devices import Precision
 from hanlm.errors import ConfigError
 from pretrain.accelerated.options import AccelerateOptions
+from pretrain.checkpoints.saving import Saving
 from pretrain.launch.config import ClusterConfig, LauncherName, check_launch, processes_per_node
-from pretrain.layer_kind import Fp8, LayerChoice
 from pretrain.layout import Layout, micro_batch_size
-from pretrain.lora_config import LoraConfig
-from pretrain.param_groups import check_group_rates
-from pretrain.saving import Saving
+from pretrain.megatron.layer_kind import Fp8, LayerChoice
+from pretrain.trainable.lora_config import LoraConfig
+from pretrain.trainable.param_groups import check_group_rates
 from pretrain.watching.options import FaultOptions, ForgettingOptions
 
 

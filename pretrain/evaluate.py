@@ -12,7 +12,7 @@ from torch import distributed as dist
 from hanlm.bits import bits_per_byte
 from hanlm.tokens import Tokens, TokenSet
 from pretrain.backend import TrainingEngine
-from pretrain.data import Batch
+from pretrain.data.batches import Batch
 from pretrain.parallel import Place
 
 _SCORED, _NOT_SCORED = True, False

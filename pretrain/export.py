@@ -10,9 +10,9 @@ from hanlm.log import say
 from hanlm.model_folder import copy_tokenizer, write_model_card
 from hanlm.publish import publish
 from hanlm.tokenizing import tokenizer_hash
-from pretrain.adapter import Learned, write_adapter
 from pretrain.config import Phase, PretrainConfig, adapter_folder
-from pretrain.trained import trained_rows
+from pretrain.trainable.adapter import Learned, write_adapter
+from pretrain.trainable.trained import trained_rows
 
 _CONFIGS = ("config.json", "generation_config.json")
 

@@ -16,7 +16,7 @@ is 6 N + 12 L Q T. It follows that
 from dataclasses import dataclass
 
 from pretrain.families import Fuse, ModelShape
-from pretrain.trained import Trained, low_rank_weights
+from pretrain.trainable.trained import Trained, low_rank_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,11 +15,11 @@ from hanlm.errors import HanLMError, Interrupted
 from hanlm.log import progress, say
 from hanlm.signals import StopRequest, stop_on_signal
 from pretrain.backend import TrainingEngine
-from pretrain.checkpoint import Checkpoint, Checkpoints
+from pretrain.checkpoints.checkpoint import Checkpoint, Checkpoints
 from pretrain.config import Phase, PretrainConfig
-from pretrain.data import TrainingData
+from pretrain.data.batches import TrainingData
+from pretrain.data.mixture import total_steps
 from pretrain.evaluate import Validation
-from pretrain.mixture import total_steps
 from pretrain.schedule import Progress
 from pretrain.watching.watch import Watch
 

@@ -16,8 +16,8 @@ from hanlm.errors import HanLMError
 from hanlm.megatron import megatron_import
 from hanlm.nodes import this_node
 from pretrain.arrival import Meeting, meet
-from pretrain.cpu import without_cuda
 from pretrain.layout import Layout, num_processes
+from pretrain.megatron.cpu import without_cuda
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

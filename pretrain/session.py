@@ -18,13 +18,13 @@ from hanlm.publish import hold, work_folder
 from hanlm.tokens import Tokens, TokenSet
 from pretrain.arrival import Meeting
 from pretrain.backend import Backend
-from pretrain.checkpoint import CHECKPOINT_FORMAT, Checkpoint, Checkpoints
+from pretrain.checkpoints.checkpoint import CHECKPOINT_FORMAT, Checkpoint, Checkpoints
 from pretrain.config import PretrainConfig
-from pretrain.data import TrainingData
+from pretrain.data.batches import TrainingData
+from pretrain.data.mixture import Blend, blend_steps, blends, steps_of_one_pass, total_steps
 from pretrain.evaluate import Validation
 from pretrain.export import export
 from pretrain.loop import Run
-from pretrain.mixture import Blend, blend_steps, blends, steps_of_one_pass, total_steps
 from pretrain.parallel import Place
 from pretrain.watching.documents import Documents
 from pretrain.watching.report_page import write_report

@@ -11,13 +11,13 @@ from hanlm.publish import refuse_existing, work_folder
 from hanlm.tokenizing import require_same_tokenizer, tokenizer_hash
 from hanlm.tokens import Tokens, open_tokens, require_fresh
 from pretrain.accelerated.inputs import BaseSize, check_base, check_options
-from pretrain.blocks import new_layers
 from pretrain.config import Phase, PretrainConfig
+from pretrain.data.mixture import Blend, blend_steps, blends, over_epochs, total_steps
 from pretrain.families import ModelShape, read_shape
-from pretrain.layer_kind import check_fp8, resolve_layers
 from pretrain.layout import check_layout, num_processes
-from pretrain.lora_config import check_projections
-from pretrain.mixture import Blend, blend_steps, blends, over_epochs, total_steps
+from pretrain.megatron.layer_kind import check_fp8, resolve_layers
+from pretrain.trainable.blocks import new_layers
+from pretrain.trainable.lora_config import check_projections
 from pretrain.watching.checks import check_forgetting, forgetting_plan
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def pretrain(config: PretrainConfig) -> Path | None:
 
 def _backend(config: PretrainConfig, shape: ModelShape | BaseSize) -> "Backend":
     if isinstance(shape, ModelShape):
-        from pretrain.megatron import MegatronBackend
+        from pretrain.megatron.backend import MegatronBackend
 
         return MegatronBackend(config, shape)
     from pretrain.accelerated.backend import AccelerateBackend
@@ -177,7 +177,7 @@ def check_model(config: PretrainConfig) -> ModelShape | BaseSize:
 
 def check_megatron_model(config: PretrainConfig) -> ModelShape:
     """Return the shape of a model that Megatron-Core can train at the layout; refuse any other."""
-    from pretrain.base_weights import HuggingFaceWeights
+    from pretrain.weights.base_weights import HuggingFaceWeights
 
     shape = read_shape(config.model)  # first: for an unsuitable family no other sentence helps
     check_model_folder(

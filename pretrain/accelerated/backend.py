@@ -16,11 +16,11 @@ from pretrain.accelerated.model import load_trainee
 from pretrain.accelerated.publish import learned_by_accelerate, write_weights
 from pretrain.accelerated.storage import write_tensors
 from pretrain.arrival import Meeting
+from pretrain.checkpoints.pending import Hashes, Writing
 from pretrain.config import Phase, PretrainConfig
 from pretrain.export import export_adapter
 from pretrain.layout import Layout
 from pretrain.parallel import Place, in_contact, process_group
-from pretrain.pending import Hashes, Writing
 
 
 class AccelerateBackend:

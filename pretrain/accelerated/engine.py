@@ -11,13 +11,13 @@ from hanlm.devices import resolve_dtype
 from pretrain.accelerated.loss import CausalLoss, has_plain_head
 from pretrain.accelerated.model import Trainee, is_update
 from pretrain.accelerated.storage import read_tensors
-from pretrain.checkpoint import Checkpoint
+from pretrain.checkpoints.checkpoint import Checkpoint
 from pretrain.config import Phase, PretrainConfig, Rows
-from pretrain.data import Batch
+from pretrain.data.batches import Batch
 from pretrain.parallel import Place
 from pretrain.sample_losses import sample_losses
 from pretrain.schedule import build_scheduler, set_rate
-from pretrain.trained import trained_rows
+from pretrain.trainable.trained import trained_rows
 
 
 class AccelerateEngine:

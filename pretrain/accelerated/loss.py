@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from pretrain.loss import VocabPart, linear_cross_entropy
+from pretrain.megatron.loss import VocabPart, linear_cross_entropy
 
 _PROBE_TOKENS = 8
 _PROBE_TOLERANCE = 1e-4

@@ -10,11 +10,11 @@ import torch
 from hanlm.adapters import quiet_renaming
 from hanlm.errors import ConfigError
 from hanlm.models import load_model
-from pretrain.blocks import new_layers
 from pretrain.config import PretrainConfig
-from pretrain.lora_config import ALL_LINEAR, LoraConfig
-from pretrain.lora_start import initial_a
-from pretrain.trained import num_old_tokens
+from pretrain.trainable.blocks import new_layers
+from pretrain.trainable.lora_config import ALL_LINEAR, LoraConfig
+from pretrain.trainable.lora_start import initial_a
+from pretrain.trainable.trained import num_old_tokens
 
 _LINEAR = ("Linear", "Conv1D")
 ADAPTER = "default"
@@ -41,7 +41,7 @@ class Trainee:
         return any(name.startswith(f"model.layers.{layer}.") for layer in self.new_layers)
 
     def group(self, name: str) -> str | None:
-        """Return the group of a parameter (``pretrain/param_groups.py``), or None where it is in none."""
+        """Return the group of a parameter (``pretrain/trainable/param_groups.py``), or None where it is in none."""
         if is_update(name):
             return "lora_b" if ".lora_B." in name else None
         if name in self.tables:

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from pretrain.accelerated.model import ADAPTER, Trainee, is_update
-from pretrain.adapter import Learned
-from pretrain.lora_config import LoraConfig
+from pretrain.trainable.adapter import Learned
+from pretrain.trainable.lora_config import LoraConfig
 
 _MAX_SHARD = "5GB"
 _WRAPPED = ".base_layer."

@@ -1,7 +1,7 @@
 """How one Megatron parameter is made of Hugging Face tensors, and the entries that families share.
 
 An entry says which tensors they are, how they combine (``Fuse``), along which axis tensor parallelism cuts the
-result (``Cut``), and which option of a model it needs. ``pretrain/convert.py`` applies entries in both directions.
+result (``Cut``), and which option of a model it needs. ``pretrain/weights/convert.py`` applies entries both ways.
 """
 
 from dataclasses import dataclass

@@ -3,10 +3,10 @@
 from pretrain.families import ModelShape
 from pretrain.layout import Layout
 from pretrain.planning.parts import Training, model_parameters, num_low_rank, trained_parameters
-from pretrain.trained import Trained
+from pretrain.trainable.trained import Trained
 
 _EXACT_BYTES, _MOMENTS_BYTES = 4, 8
-"""Of one parameter the exact weight, and of a trained one AdamW's two means (pretrain/state.py)."""
+"""Of one parameter the exact weight, and of a trained one AdamW's two means (pretrain/megatron/state.py)."""
 
 
 def checkpoint_bytes(shape: ModelShape, trained: Trained | None = None) -> int:

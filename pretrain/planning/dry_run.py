@@ -74,7 +74,7 @@ def _here(dry: PretrainConfig, shape: ModelShape, tokens: list[Tokens], report: 
     """Train in this process, and measure its memory."""
     import torch
 
-    from pretrain.megatron import MegatronBackend
+    from pretrain.megatron.backend import MegatronBackend
     from pretrain.planning.measure import peak_memory_of
     from pretrain.session import run_session
 

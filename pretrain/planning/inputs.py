@@ -10,9 +10,9 @@ from hanlm.model_folder import num_base_tokens
 from hanlm.publish import refuse_existing
 from hanlm.tokens import Tokens, open_tokens, require_fresh
 from pretrain.config import PretrainConfig
+from pretrain.data.mixture import blends
 from pretrain.families import ModelShape
 from pretrain.layout import num_processes
-from pretrain.mixture import blends
 from pretrain.planning.findings import Report
 from pretrain.planning.parts import Training, model_parameters
 from pretrain.train import check_megatron_model, check_tokens
@@ -85,7 +85,7 @@ def _layout_in_words(config: PretrainConfig, training: Training) -> str:
 
 def _look_at_batches(config: PretrainConfig, shape: ModelShape, tokens: Sequence[Tokens], report: Report) -> None:
     """Read training sequences as a run does, through Megatron's own data sets, and count what is in them."""
-    from pretrain.data import TrainingData
+    from pretrain.data.batches import TrainingData
     from pretrain.parallel import Place
 
     with TemporaryDirectory(prefix="hanlm-doctor-") as folder:

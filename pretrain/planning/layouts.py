@@ -10,7 +10,7 @@ from pretrain.layout import Layout, check_layout, micro_batch_size
 from pretrain.planning.memory import Memory, kept_of_chunk, peak_memory
 from pretrain.planning.parts import Training
 from pretrain.planning.speed import Machine, StepTime, step_time
-from pretrain.trained import Trained
+from pretrain.trainable.trained import Trained
 
 RESERVED_GB = 2.0
 """Memory of a GPU that no tensor can have: CUDA's context, NCCL's buffers, cuBLAS' workspace, fragments. Assumed."""

@@ -11,7 +11,7 @@ from pretrain.planning.cost import checkpoint_bytes
 from pretrain.planning.findings import Report
 from pretrain.planning.machine import nearest
 from pretrain.planning.parts import num_parameters
-from pretrain.trained import trained_in_run
+from pretrain.trainable.trained import trained_in_run
 
 _REDUCED_VALUES = {"cuda": 2**26, "cpu": 2**21}
 _ROUNDS = 3

@@ -12,15 +12,15 @@ from hanlm.devices import resolve_dtype
 from hanlm.publish import package_versions
 from hanlm.tokens import Tokens
 from pretrain.config import PretrainConfig
+from pretrain.data.mixture import total_steps
 from pretrain.families import ModelShape
 from pretrain.layout import num_processes
-from pretrain.mixture import total_steps
 from pretrain.planning.cost import checkpoint_bytes
 from pretrain.planning.findings import Report
 from pretrain.planning.inputs import planned_training
 from pretrain.planning.layouts import RESERVED_GB
 from pretrain.planning.memory import peak_memory
-from pretrain.trained import trained_in_run
+from pretrain.trainable.trained import trained_in_run
 
 _NEARLY_FULL = 0.9
 

@@ -21,15 +21,15 @@ from pretrain.planning.parts import (
     trained_table_weights,
     vocab_rows,
 )
-from pretrain.trained import Trained
+from pretrain.trainable.trained import Trained
 
 _MASTER_BYTES = 4
 _GRADIENT_BYTES = 4
 _MOMENTS_BYTES = 8
 _BLOCK_ELEMENTS = 2**26
-"""Logits at once (pretrain/loss.py)."""
+"""Logits at once (pretrain/megatron/loss.py)."""
 _CACHE_ROWS = 128
-"""Rows of a block on a CPU (pretrain/loss.py)."""
+"""Rows of a block on a CPU (pretrain/megatron/loss.py)."""
 _QKV, _GATE_UP = frozenset({"q_proj", "k_proj", "v_proj"}), frozenset({"gate_proj", "up_proj"})
 
 
@@ -73,7 +73,7 @@ def stage_memory(shape: ModelShape, training: Training, stage: int) -> Memory:
     """Return the memory of a process of one pipeline stage.
 
     Only what is trained has gradients and moments; in bf16 frozen weights have fp32 masters too, which every process
-    holds whole (pretrain/state.py).
+    holds whole (pretrain/megatron/state.py).
     """
     trained = trained_of(shape, training)
     num_local = num_parameters(shape, training.layout, stage) + num_low_rank(shape, training, stage)
@@ -85,7 +85,7 @@ def stage_memory(shape: ModelShape, training: Training, stage: int) -> Memory:
     )
     masters = num_local - num_trained + in_tables + num_trained // shards
     activations, logits, workspace = max(_moments(shape, training, stage), key=sum)
-    # On a CPU the first values of low-rank updates stay beside them (pretrain/lora.py).
+    # On a CPU the first values of low-rank updates stay beside them (pretrain/trainable/lora.py).
     first_values = num_low_rank(shape, training, stage) * 4 if training.device == "cpu" and size == 4 else 0
     return Memory(
         stage=stage,

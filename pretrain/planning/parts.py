@@ -6,7 +6,7 @@ from typing import Literal
 
 from pretrain.families import Cut, Fuse, ModelShape, Weight
 from pretrain.layout import Layout
-from pretrain.trained import Trained, low_rank_weights
+from pretrain.trainable.trained import Trained, low_rank_weights
 
 type Device = Literal["cpu", "cuda"]
 

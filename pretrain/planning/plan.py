@@ -5,18 +5,18 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from hanlm.errors import ConfigError
-from pretrain.blocks import new_layers
 from pretrain.config import Phase, Rows, Trainable
 from pretrain.families import ModelShape, read_shape
 from pretrain.flops import token_flops
 from pretrain.layout import Layout
-from pretrain.lora_config import LoraConfig, check_projections
 from pretrain.planning.cost import checkpoint_bytes, disk_bytes, training_hours
 from pretrain.planning.gpus import Gpu, find_gpu
 from pretrain.planning.layouts import Proposal, Search, reason, search, shortage
 from pretrain.planning.parts import Training, model_parameters, trained_parameters
 from pretrain.planning.speed import EFFICIENCY, LATENCY_SECONDS, RATE, Machine
-from pretrain.trained import Trained, num_old_tokens, trained_by
+from pretrain.trainable.blocks import new_layers
+from pretrain.trainable.lora_config import LoraConfig, check_projections
+from pretrain.trainable.trained import Trained, num_old_tokens, trained_by
 
 _BF16_BYTES = 2
 

@@ -12,7 +12,7 @@ from torch import distributed as dist
 
 from hanlm.bits import bits_per_byte
 from hanlm.tokens import TokenSet
-from pretrain.data import TrainingData
+from pretrain.data.batches import TrainingData
 from pretrain.parallel import Place
 from pretrain.watching.documents import Documents
 from pretrain.watching.samples import SampleParts, sample_parts

@@ -11,7 +11,7 @@ from hanlm.errors import InputError
 from hanlm.log import Metrics, say
 from pretrain.backend import TrainingEngine
 from pretrain.config import PretrainConfig
-from pretrain.data import TrainingData
+from pretrain.data.batches import TrainingData
 from pretrain.evaluate import Validation
 from pretrain.flops import TokenFlops
 from pretrain.watching.batch import BatchLosses, BatchWatch, Tally

@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from places import ALONE
 
-from pretrain.base_weights import HuggingFaceWeights
-from pretrain.checkpoint_tensors import CheckpointTensors
-from pretrain.convert import local_weights
-from pretrain.export_weights import write_weights
 from pretrain.families import ModelShape, read_shape
+from pretrain.weights.base_weights import HuggingFaceWeights
+from pretrain.weights.checkpoint_tensors import CheckpointTensors
+from pretrain.weights.convert import local_weights
+from pretrain.weights.export_weights import write_weights
 
 
 def read_bytes(name: str) -> int:

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from hanlm.megatron import megatron_import
-from pretrain import megatron, session  # noqa: F401
+from pretrain import session  # noqa: F401
+from pretrain.megatron import backend  # noqa: F401
 from pretrain.train import pretrain
 
 with megatron_import():

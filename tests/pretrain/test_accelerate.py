@@ -16,7 +16,7 @@ from pretrain.accelerated.engine import AccelerateEngine
 from pretrain.accelerated.loss import has_plain_head
 from pretrain.accelerated.options import AccelerateOptions
 from pretrain.config import Phase
-from pretrain.engine import Engine
+from pretrain.megatron.engine import Engine
 from pretrain.train import plan, pretrain
 
 STEPS, LR, NUM_BASE = 20, 3e-3, 300

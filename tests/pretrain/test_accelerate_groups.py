@@ -9,9 +9,9 @@ from causal_bases import make_causal_base
 from hanlm.errors import ConfigError
 from hanlm.models import load_model
 from pretrain.config import Phase
-from pretrain.expand import ExpandBlocksConfig, expand_blocks
-from pretrain.lora_config import LoraConfig
 from pretrain.train import plan, pretrain
+from pretrain.trainable.expand import ExpandBlocksConfig, expand_blocks
+from pretrain.trainable.lora_config import LoraConfig
 
 TINY = 1e-30
 """A rate at which no weight moves in fp32, but for one that was 0."""

@@ -14,8 +14,8 @@ from hanlm.errors import ConfigError
 from hanlm.models import load_model
 from pretrain.accelerated.options import AccelerateOptions
 from pretrain.config import Phase
-from pretrain.lora_config import LoraConfig
 from pretrain.train import pretrain
+from pretrain.trainable.lora_config import LoraConfig
 
 NUM_BASE = 300
 FAMILIES = ("bloom", "opt", "gpt_neox", "gpt2", "llama")

@@ -11,8 +11,8 @@ from causal_bases import make_causal_base
 from hanlm.errors import ArtifactError, ConfigError, InputError
 from hanlm.models import load_model
 from pretrain.accelerated.options import AccelerateOptions
+from pretrain.checkpoints.saving import Saving
 from pretrain.planning.doctor import DoctorConfig
-from pretrain.saving import Saving
 from pretrain.train import plan, pretrain
 
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from hanlm.errors import ArtifactError, Interrupted
 from pretrain import loop
 from pretrain.config import PretrainConfig
-from pretrain.lora_config import LoraConfig
 from pretrain.train import pretrain
+from pretrain.trainable.lora_config import LoraConfig
 
 RUN = {"steps": 6, "new_rows_steps": 2, "save_every": 2, "lr": 0.01}
 LORA = LoraConfig(rank=4)
@@ -90,7 +90,10 @@ def test_a_run_killed_in_a_step_resumes_to_the_same_losses_and_weights(configure
 @pytest.mark.fault(2)
 @pytest.mark.parametrize(
     ("target", "call", "latest"),
-    [("pretrain.accelerated.backend.write_tensors", 2, 2), ("pretrain.checkpoint.Checkpoints._track", 2, 4)],
+    [
+        ("pretrain.accelerated.backend.write_tensors", 2, 2),
+        ("pretrain.checkpoints.checkpoint.Checkpoints._track", 2, 4),
+    ],
 )
 def test_a_kill_while_a_checkpoint_is_written_costs_at_most_that_checkpoint(
     configure, kill, undisturbed, target, call, latest

@@ -12,11 +12,12 @@ import torch
 
 from hanlm.artifact import open_artifact
 from hanlm.errors import ArtifactError, InputError, Interrupted
-from pretrain import loop, pending, session
-from pretrain.checkpoint_tensors import CheckpointTensors
-from pretrain.engine import Engine
-from pretrain.saving import Saving
+from pretrain import loop, session
+from pretrain.checkpoints import pending
+from pretrain.checkpoints.saving import Saving
+from pretrain.megatron.engine import Engine
 from pretrain.train import pretrain
+from pretrain.weights.checkpoint_tensors import CheckpointTensors
 
 RUN = {"steps": 6, "new_rows_steps": 2, "lr": 0.01}
 IN_BACKGROUND = Saving(asynchronous=True)
@@ -171,10 +172,10 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_leaves_the_checkpoint_befo
 @pytest.mark.parametrize(
     ("target", "moment", "latest"),
     [
-        ("pretrain.pending._write", "before", 2),
-        ("pretrain.checkpoint.seal", "before", 2),
-        ("pretrain.checkpoint.Checkpoints._track", "before", 2),
-        ("pretrain.checkpoint.Checkpoints._prune", "before", 4),
+        ("pretrain.checkpoints.pending._write", "before", 2),
+        ("pretrain.checkpoints.checkpoint.seal", "before", 2),
+        ("pretrain.checkpoints.checkpoint.Checkpoints._track", "before", 2),
+        ("pretrain.checkpoints.checkpoint.Checkpoints._prune", "before", 4),
     ],
 )
 def test_a_kill_in_the_background_leaves_the_checkpoint_before(settings, kill, undisturbed, target, moment, latest):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hanlm.errors import InputError
-from pretrain import engine
+from pretrain.megatron import engine
 from pretrain.train import pretrain
 
 

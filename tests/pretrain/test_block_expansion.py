@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from hanlm.errors import ArtifactError, ConfigError, InputError
-from pretrain.blocks import copies, deeper_config, new_layers, sources
 from pretrain.config import Phase
-from pretrain.expand import ExpandBlocksConfig, expand_blocks
-from pretrain.expand import plan as plan_expansion
 from pretrain.train import plan, pretrain
+from pretrain.trainable.blocks import copies, deeper_config, new_layers, sources
+from pretrain.trainable.expand import ExpandBlocksConfig, expand_blocks
+from pretrain.trainable.expand import plan as plan_expansion
 
 
 def logits(folder, ids):

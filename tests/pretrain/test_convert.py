@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from hanlm.errors import InputError
-from pretrain.base_weights import HuggingFaceWeights
-from pretrain.convert import cut, fuse, split
 from pretrain.families import Cut, ModelShape
+from pretrain.weights.base_weights import HuggingFaceWeights
+from pretrain.weights.convert import cut, fuse, split
 
 SHAPE = ModelShape(
     family="llama",

@@ -7,8 +7,8 @@ import torch
 from places import ALONE
 
 from hanlm.tokens import open_tokens
-from pretrain.data import TrainingData
-from pretrain.mixture import mixture
+from pretrain.data.batches import TrainingData
+from pretrain.data.mixture import mixture
 
 
 def make_data(tokens, folder, place=ALONE, *, micro=1, seed=0, round_steps=10, mix=None):

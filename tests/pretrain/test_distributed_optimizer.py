@@ -13,7 +13,7 @@ from pretrain.config import Phase, PretrainConfig
 from pretrain.train import pretrain
 
 STEPS, NUM_BASE = 20, 300
-STEP = "pretrain.engine.Engine.step"
+STEP = "pretrain.megatron.engine.Engine.step"
 
 
 @pytest.fixture(scope="module")

@@ -177,7 +177,7 @@ def test_frequencies_equal_those_of_transformers(tmp_path):
     """Of real LLaMA 3.1 and 3.2, of linear scaling, and of none."""
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-    from pretrain.model import _frequencies
+    from pretrain.megatron.model import _frequencies
 
     llama31 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
     kinds = [

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from hanlm.errors import ArtifactError
-from pretrain.saving import Saving
+from pretrain.checkpoints.saving import Saving
 from pretrain.train import pretrain
 
-STEP = "pretrain.engine.Engine.step"
+STEP = "pretrain.megatron.engine.Engine.step"
 TWO = {"steps": 6, "new_rows_steps": 2, "lr": 0.01, "save_every": 2, "tensor_parallel": 2, "keep_checkpoints": 9}
 WAITING_AND_NOT = pytest.mark.parametrize("saving", [Saving(), Saving(asynchronous=True)], ids=["waiting", "async"])
 
@@ -47,12 +47,12 @@ def assert_equal(got, wanted) -> None:
 MOMENTS = (
     (STEP, 3),
     ("pretrain.loop.Run._step", 3),
-    ("pretrain.megatron.restore", 1),
-    ("pretrain.pending._write", 3),
+    ("pretrain.megatron.backend.restore", 1),
+    ("pretrain.checkpoints.pending._write", 3),
     ("megatron.core.dist_checkpointing.strategies.filesystem_async._write_item", 120),
-    ("pretrain.checkpoint.seal", 3),
-    ("pretrain.checkpoint.Checkpoints._track", 3),
-    ("pretrain.checkpoint.Checkpoints._remove", 4),
+    ("pretrain.checkpoints.checkpoint.seal", 3),
+    ("pretrain.checkpoints.checkpoint.Checkpoints._track", 3),
+    ("pretrain.checkpoints.checkpoint.Checkpoints._remove", 4),
 )
 """Functions, and how often they are called at most before the kill."""
 
@@ -102,7 +102,7 @@ def test_a_disk_that_is_full_for_one_of_two_processes_ends_both_with_one_sentenc
     settings, together, whole_of_two, saving
 ):
     config = settings(**TWO, saving=saving)
-    ended = together(config, 2, (1, "pretrain.pending._write", 2, signal.SIGXFSZ))
+    ended = together(config, 2, (1, "pretrain.checkpoints.pending._write", 2, signal.SIGXFSZ))
     assert [code for code, _ in ended] == [2, 2], ended
     for _, said in ended:
         assert said.startswith("the checkpoint of step 4 could not be written to")
@@ -186,7 +186,7 @@ def test_a_process_that_reads_another_order_than_the_first_is_named():
 
     import numpy as np
 
-    from pretrain.cursor import index_hash
+    from pretrain.data.cursor import index_hash
 
     one = SimpleNamespace(document_index=np.arange(3), sample_index=np.zeros((2, 2)), shuffle_index=np.arange(2))
     train = SimpleNamespace(dataset_index=np.zeros(4), dataset_sample_index=np.arange(4), datasets=[one])

@@ -13,7 +13,7 @@ import torch
 
 from hanlm.errors import ConfigError, InputError
 from hanlm.tokens import open_tokens
-from pretrain import engine
+from pretrain.megatron import engine
 from pretrain.train import pretrain
 from pretrain.watching.faults import Faults
 from pretrain.watching.options import FaultOptions
@@ -219,7 +219,7 @@ def test_two_processes_agree_on_what_was_bad_whatever_the_layout(settings, marke
     assert told
     program = tmp_path / "spoiled.py"
     program.write_text(
-        "import sys, torch\nfrom pretrain import engine\noriginal = engine.linear_cross_entropy\n"
+        "import sys, torch\nfrom pretrain.megatron import engine\noriginal = engine.linear_cross_entropy\n"
         "def loss(hidden, weight, labels, **rest):\n"
         "    total, nll = original(hidden, weight, labels, **rest)\n"
         f"    marked = labels == {MARK}\n"

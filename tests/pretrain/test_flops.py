@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM
 from pretrain.config import Phase
 from pretrain.families import read_shape
 from pretrain.flops import token_flops
-from pretrain.lora_config import LoraConfig
 from pretrain.train import pretrain
-from pretrain.trained import Trained, trained_by, trained_in_run
+from pretrain.trainable.lora_config import LoraConfig
+from pretrain.trainable.trained import Trained, trained_by, trained_in_run
 
 LENGTH, LORA = 64, LoraConfig(rank=4)
 LLAMA_7B = {"num_layers": 32, "hidden_size": 4096, "ffn_size": 11008, "num_heads": 32, "num_kv_heads": 32}

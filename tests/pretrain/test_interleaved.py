@@ -15,22 +15,22 @@ from safetensors.torch import load_file
 
 from hanlm.errors import ConfigError
 from hanlm.tokens import open_tokens
-from pretrain.chunks import Chunks
 from pretrain.config import Phase, PretrainConfig
-from pretrain.convert import local_weights
 from pretrain.evaluate import Validation
 from pretrain.families import read_shape
 from pretrain.layout import Layout, check_layout
-from pretrain.lora_config import LoraConfig
-from pretrain.model import _transformer_config
+from pretrain.megatron.chunks import Chunks
+from pretrain.megatron.model import _transformer_config
 from pretrain.planning.findings import Report
 from pretrain.planning.inputs import look_at_inputs
 from pretrain.train import check_inputs, plan, pretrain
+from pretrain.trainable.lora_config import LoraConfig
+from pretrain.weights.convert import local_weights
 
 STEPS, NUM_BASE, NUM_LAYERS = 20, 300, 8
 TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 INTERLEAVED = {"pipeline_parallel": 2, "virtual_pipeline": 2}
-STEP = "pretrain.engine.Engine.step"
+STEP = "pretrain.megatron.engine.Engine.step"
 PLACE = dataclasses.replace(ALONE, layout=Layout(pipeline=2, virtual=2), world_size=2)
 
 

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hanlm.devices import resolve_dtype
-from pretrain.base_weights import HuggingFaceWeights
-from pretrain.convert import local_weights
-from pretrain.data import document_mask
+from pretrain.data.batches import document_mask
 from pretrain.families import read_shape
 from pretrain.layout import Layout
-from pretrain.model import build_model, padded_vocab_size
+from pretrain.megatron.model import build_model, padded_vocab_size
 from pretrain.parallel import parallel
 from pretrain.train import pretrain
+from pretrain.weights.base_weights import HuggingFaceWeights
+from pretrain.weights.convert import local_weights
 
 EOS = 2
 

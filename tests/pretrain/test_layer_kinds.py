@@ -13,12 +13,12 @@ from torch.nn.functional import rms_norm
 from hanlm.errors import ConfigError
 from hanlm.megatron import megatron_import
 from hanlm.tokens import open_tokens
-from pretrain import layer_kind
-from pretrain.attention import TorchAttention
 from pretrain.config import Phase
 from pretrain.families import read_shape
 from pretrain.families.registry import FAMILIES
-from pretrain.layer_kind import check_fp8, resolve_layers
+from pretrain.megatron import layer_kind
+from pretrain.megatron.attention import TorchAttention
+from pretrain.megatron.layer_kind import check_fp8, resolve_layers
 from pretrain.train import plan, pretrain
 
 LORA = {"phases": (Phase(trainable="lora", steps=2),)}
@@ -160,7 +160,7 @@ def stand_ins(monkeypatch):
 
     monkeypatch.setattr(gpt_layer_specs, "HAVE_TE", True)
     monkeypatch.setattr(gpt_layer_specs, "TESpecProvider", stand_in_provider())
-    for module in ("pretrain.megatron", "pretrain.train"):
+    for module in ("pretrain.megatron.backend", "pretrain.train"):
         monkeypatch.setattr(f"{module}.resolve_layers", lambda config: config.layers)
 
 
@@ -182,7 +182,7 @@ def test_layers_of_those_names_load_train_and_come_back_and_go_on_as_the_local_o
 
 
 def test_a_transformer_engine_that_cannot_be_imported_is_refused_in_one_sentence(settings, monkeypatch):
-    for module in ("pretrain.megatron", "pretrain.train"):
+    for module in ("pretrain.megatron.backend", "pretrain.train"):
         monkeypatch.setattr(f"{module}.resolve_layers", lambda _config: "transformer-engine")
     with pytest.raises(ConfigError, match="expects a TransformerEngine that can be imported"):
         pretrain(settings())

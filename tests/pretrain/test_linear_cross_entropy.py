@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from pretrain import loss as loss_module
-from pretrain.loss import VocabPart, linear_cross_entropy
+from pretrain.megatron import loss as loss_module
+from pretrain.megatron.loss import VocabPart, linear_cross_entropy
 
 
 def whole(num_rows: int, num_total: int | None = None) -> VocabPart:

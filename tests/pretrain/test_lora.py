@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from hanlm.errors import ConfigError
 from pretrain.config import Phase, PretrainConfig
-from pretrain.lora_config import LoraConfig
 from pretrain.train import plan, pretrain
+from pretrain.trainable.lora_config import LoraConfig
 
 NUM_BASE, STEPS, LR = 300, 12, 1e-2
 LORA = LoraConfig(rank=4, alpha=8)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretrain import engine
 from pretrain.config import Phase
+from pretrain.megatron import engine
 from pretrain.train import pretrain
 from pretrain.watching.batch import Tally
 from pretrain.watching.throughput import learning_rates, peak_tflops

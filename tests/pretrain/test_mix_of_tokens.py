@@ -17,7 +17,7 @@ from hanlm.errors import ConfigError
 from hanlm.publish import seal
 from hanlm.tokens import open_tokens
 from pretrain.config import Phase
-from pretrain.mixture import Blend, blend_steps, blends, over_epochs
+from pretrain.data.mixture import Blend, blend_steps, blends, over_epochs
 from pretrain.train import plan, pretrain
 
 UNHURRIED = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

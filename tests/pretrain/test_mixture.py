@@ -6,7 +6,7 @@ import pytest
 
 from hanlm.errors import ConfigError
 from hanlm.tokens import open_tokens
-from pretrain.mixture import mixture, steps_of_one_pass
+from pretrain.data.mixture import mixture, steps_of_one_pass
 
 
 def retagged(tokens, **langs):

@@ -107,7 +107,7 @@ TRAINING = Training(layout=Layout(), micro_batch_size=4, seq_length=512, num_mic
 
 
 def test_parameters_are_those_of_the_model_that_is_built(alone):
-    from pretrain.model import build_model
+    from pretrain.megatron.model import build_model
 
     for changes in ({}, {"is_tied": True}, {"head_size": 64}):
         shape = memory_peaks.make_shape(**changes)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pretrain.attention import TorchAttention
 from pretrain.config import Phase
-from pretrain.lora_config import LoraConfig
+from pretrain.megatron.attention import TorchAttention
 from pretrain.train import pretrain
+from pretrain.trainable.lora_config import LoraConfig
 
 
 @pytest.fixture

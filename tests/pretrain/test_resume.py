@@ -127,10 +127,10 @@ def killed(settings, kill):
     ("target", "call", "moment", "latest"),
     [
         ("megatron.core.dist_checkpointing.strategies.filesystem_async._write_item", 30, "after", 2),
-        ("pretrain.checkpoint.seal", 2, "before", 2),
-        ("pretrain.checkpoint.seal", 2, "after", 2),
-        ("pretrain.checkpoint.Checkpoints._track", 2, "before", 2),
-        ("pretrain.checkpoint.Checkpoints._track", 2, "after", 4),
+        ("pretrain.checkpoints.checkpoint.seal", 2, "before", 2),
+        ("pretrain.checkpoints.checkpoint.seal", 2, "after", 2),
+        ("pretrain.checkpoints.checkpoint.Checkpoints._track", 2, "before", 2),
+        ("pretrain.checkpoints.checkpoint.Checkpoints._track", 2, "after", 4),
     ],
 )
 def test_a_kill_while_a_checkpoint_is_written_costs_at_most_that_checkpoint(
@@ -287,7 +287,7 @@ def test_the_progress_tells_phase_step_loss_and_rate(settings, monkeypatch, caps
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_ctrl_c_in_a_step_saves_it_and_leaves_with_75(settings, interrupt, undisturbed, tmp_path, precision):
     config = settings(**RUN, precision=precision)
-    interrupt("pretrain.engine.Engine.step", "pretrain", "--config", write_yaml(config, tmp_path))
+    interrupt("pretrain.megatron.engine.Engine.step", "pretrain", "--config", write_yaml(config, tmp_path))
     assert (config.out.with_name("out.work") / "checkpoints" / "step-0000001").is_dir()
     assert not config.out.exists()
     assert_equals(pretrain(config), undisturbed(precision))

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import silu
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from pretrain.rotary import GatedSiLU, Rotary
+from pretrain.megatron.rotary import GatedSiLU, Rotary
 
 FREQUENCY = 10_000.0 ** (-torch.arange(0, 1, 1 / 6))
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from hanlm.errors import Interrupted
-from pretrain import megatron
 from pretrain.config import Phase
-from pretrain.engine import Engine
+from pretrain.megatron import backend as megatron
+from pretrain.megatron.engine import Engine
 from pretrain.train import pretrain
 
 RUN = {"steps": 9, "new_rows_steps": 2, "lr": 0.02, "keep_checkpoints": 9}

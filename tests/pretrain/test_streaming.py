@@ -14,18 +14,18 @@ from places import ALONE
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from pretrain.base_weights import HuggingFaceWeights
-from pretrain.checkpoint import Checkpoints
-from pretrain.checkpoint_tensors import CheckpointTensors
-from pretrain.convert import fuse, local_weights
-from pretrain.export_weights import write_weights
+from pretrain.checkpoints.checkpoint import Checkpoints
+from pretrain.checkpoints.pending import sharded_writing
+from pretrain.checkpoints.saving import Saving
 from pretrain.families import read_shape
 from pretrain.layout import Layout
+from pretrain.megatron.state import sharded_state
 from pretrain.parallel import parallel
-from pretrain.pending import sharded_writing
-from pretrain.safetensors_writer import SafetensorsWriter, Stored
-from pretrain.saving import Saving
-from pretrain.state import sharded_state
+from pretrain.weights.base_weights import HuggingFaceWeights
+from pretrain.weights.checkpoint_tensors import CheckpointTensors
+from pretrain.weights.convert import fuse, local_weights
+from pretrain.weights.export_weights import write_weights
+from pretrain.weights.safetensors_writer import SafetensorsWriter, Stored
 
 
 def fused(base):

@@ -14,7 +14,7 @@ from hanlm.errors import ArtifactError
 from hanlm.locks import exclusive
 from hanlm.publish import LOCK, work_folder
 from hanlm.tokens import open_tokens
-from pretrain.mixture import mixture, steps_of_one_pass
+from pretrain.data.mixture import mixture, steps_of_one_pass
 
 
 @pytest.fixture

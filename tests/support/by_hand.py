@@ -10,8 +10,8 @@ from places import ALONE
 
 from hanlm.tokens import open_tokens
 from pretrain.config import PretrainConfig
-from pretrain.data import TrainingData
-from pretrain.mixture import mixture
+from pretrain.data.batches import TrainingData
+from pretrain.data.mixture import mixture
 
 type Pair = tuple[torch.Tensor, torch.Tensor]
 

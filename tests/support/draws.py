@@ -2,8 +2,8 @@
 
 from places import ALONE
 
-from pretrain.data import TrainingData
-from pretrain.mixture import mixture
+from pretrain.data.batches import TrainingData
+from pretrain.data.mixture import mixture
 
 
 def short_samples(rounds, cache):

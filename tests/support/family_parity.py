@@ -9,20 +9,20 @@ from by_hand import train_by_hand
 from safetensors.torch import load_file
 from torch import distributed as dist
 
-from pretrain.base_weights import HuggingFaceWeights
-from pretrain.checkpoint import Checkpoints
-from pretrain.checkpoint_tensors import CheckpointTensors
+from pretrain.checkpoints.checkpoint import Checkpoints
+from pretrain.checkpoints.pending import sharded_writing
+from pretrain.checkpoints.saving import Saving
 from pretrain.config import Phase, PretrainConfig
-from pretrain.convert import local_weights
-from pretrain.data import Batch
-from pretrain.engine import Engine
-from pretrain.export_weights import write_weights
+from pretrain.data.batches import Batch
 from pretrain.families import ModelShape, read_shape
-from pretrain.model import build_model, padded_vocab_size
+from pretrain.megatron.engine import Engine
+from pretrain.megatron.model import build_model, padded_vocab_size
+from pretrain.megatron.state import sharded_state
 from pretrain.parallel import Place
-from pretrain.pending import sharded_writing
-from pretrain.saving import Saving
-from pretrain.state import sharded_state
+from pretrain.weights.base_weights import HuggingFaceWeights
+from pretrain.weights.checkpoint_tensors import CheckpointTensors
+from pretrain.weights.convert import local_weights
+from pretrain.weights.export_weights import write_weights
 
 STEPS, LR, BATCH, LENGTH = 6, 1e-2, 4, 32
 

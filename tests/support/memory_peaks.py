@@ -10,18 +10,18 @@ from typing import Any
 import torch
 
 from pretrain.config import PretrainConfig
-from pretrain.data import Batch
-from pretrain.engine import Engine
+from pretrain.data.batches import Batch
 from pretrain.families import ModelShape
 from pretrain.layout import Layout
-from pretrain.lora import LoraLayers, lora_weights
-from pretrain.lora_config import LoraConfig
-from pretrain.model import build_model
+from pretrain.megatron.engine import Engine
+from pretrain.megatron.model import build_model
 from pretrain.parallel import Place, parallel
 from pretrain.planning.measure import peak_memory_of
 from pretrain.planning.memory import stage_memory
 from pretrain.planning.parts import Training
-from pretrain.trained import trained_by
+from pretrain.trainable.lora import LoraLayers, lora_weights
+from pretrain.trainable.lora_config import LoraConfig
+from pretrain.trainable.trained import trained_by
 
 SIZES = {"num_layers": 2, "hidden_size": 256, "ffn_size": 704, "num_heads": 8, "num_kv_heads": 4, "head_size": 32}
 CASES: tuple[dict[str, Any], ...] = (

@@ -19,9 +19,9 @@ from hanlm.errors import ArtifactError
 from hanlm.files import fsync, replace_text
 from hanlm.megatron import megatron_import
 from hanlm.publish import seal
+from pretrain.checkpoints.pending import Hashes, PendingSave, Writing
+from pretrain.checkpoints.saving import Saving
 from pretrain.parallel import Place
-from pretrain.pending import Hashes, PendingSave, Writing
-from pretrain.saving import Saving
 
 CHECKPOINT_FORMAT = 3
 """Part of what a run has in common with its checkpoints: higher whenever older ones cannot be read any more."""

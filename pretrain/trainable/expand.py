@@ -12,14 +12,14 @@ from hanlm.errors import ConfigError
 from hanlm.model_folder import check_model_folder, copy_tokenizer, read_config, write_model_card
 from hanlm.publish import publish, refuse_existing
 from hanlm.tokenizing import tokenizer_hash
-from pretrain.blocks import REPORT, copies, deeper_config, sources
 from pretrain.families import ModelShape, read_shape
 from pretrain.families.weights import DOWN, DOWN_BIAS, OUTPUT, OUTPUT_BIAS
+from pretrain.trainable.blocks import REPORT, copies, deeper_config, sources
 
 if TYPE_CHECKING:
     import torch
 
-    from pretrain.base_weights import HuggingFaceWeights
+    from pretrain.weights.base_weights import HuggingFaceWeights
 
 _INTO_RESIDUAL = (OUTPUT, OUTPUT_BIAS, DOWN, DOWN_BIAS)
 _CARRIED = ("generation_config.json", "vocab_report.json")
@@ -84,7 +84,7 @@ def expand_blocks(config: ExpandBlocksConfig) -> Path:
 
 
 def _check(config: ExpandBlocksConfig) -> tuple[ModelShape, "HuggingFaceWeights"]:
-    from pretrain.base_weights import HuggingFaceWeights
+    from pretrain.weights.base_weights import HuggingFaceWeights
 
     refuse_existing(config.out, config.overwrite)
     shape = read_shape(config.model)
@@ -101,7 +101,7 @@ def _check(config: ExpandBlocksConfig) -> tuple[ModelShape, "HuggingFaceWeights"
 
 def _write(folder: Path, weights: "HuggingFaceWeights", shape: ModelShape, layer_sources: Sequence[int]) -> None:
     """Write every tensor of the deeper model, one in memory at a time."""
-    from pretrain.export_weights import write_shards
+    from pretrain.weights.export_weights import write_shards
 
     origins = dict(_origins(shape, layer_sources))
     layered = {name for weight, layer in shape.parameters() for name in weight.tensors(layer)}

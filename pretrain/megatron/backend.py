@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from hanlm.devices import resolve_dtype
-from pretrain.adapter import learned_by_megatron, merge
 from pretrain.arrival import Meeting
 from pretrain.backend import TrainingEngine
-from pretrain.base_weights import HuggingFaceWeights
-from pretrain.blocks import new_layers
-from pretrain.checkpoint import Checkpoint
-from pretrain.checkpoint_tensors import CheckpointTensors
+from pretrain.checkpoints.checkpoint import Checkpoint
+from pretrain.checkpoints.pending import Writing, sharded_writing
 from pretrain.config import Phase, PretrainConfig
-from pretrain.convert import local_weights
-from pretrain.engine import Engine
 from pretrain.export import export_adapter
-from pretrain.export_weights import write_weights
 from pretrain.families import ModelShape
 from pretrain.flops import TokenFlops, token_flops
-from pretrain.layer_kind import resolve_layers
-from pretrain.lora import add_lora, lora_weights
-from pretrain.model import build_model, padded_vocab_size
+from pretrain.megatron.engine import Engine
+from pretrain.megatron.layer_kind import resolve_layers
+from pretrain.megatron.model import build_model, padded_vocab_size
+from pretrain.megatron.state import restore, sharded_state
 from pretrain.parallel import Place, parallel
-from pretrain.pending import Writing, sharded_writing
-from pretrain.state import restore, sharded_state
-from pretrain.trained import Trained, trained_by
+from pretrain.trainable.adapter import learned_by_megatron, merge
+from pretrain.trainable.blocks import new_layers
+from pretrain.trainable.lora import add_lora, lora_weights
+from pretrain.trainable.trained import Trained, trained_by
+from pretrain.weights.base_weights import HuggingFaceWeights
+from pretrain.weights.checkpoint_tensors import CheckpointTensors
+from pretrain.weights.convert import local_weights
+from pretrain.weights.export_weights import write_weights
 
 
 class MegatronBackend:

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from pretrain.checkpoint import Checkpoint, load
-from pretrain.engine import Engine
-from pretrain.shards import Shard, gather, shards
+from pretrain.checkpoints.checkpoint import Checkpoint, load
+from pretrain.megatron.engine import Engine
+from pretrain.megatron.shards import Shard, gather, shards
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from pretrain.base_weights import HuggingFaceWeights
-from pretrain.convert import ReadKey, hugging_face_tensors
 from pretrain.families import ModelShape
 from pretrain.families.weights import EMBEDDING, HEAD
-from pretrain.safetensors_writer import SafetensorsWriter, Stored
+from pretrain.weights.base_weights import HuggingFaceWeights
+from pretrain.weights.convert import ReadKey, hugging_face_tensors
+from pretrain.weights.safetensors_writer import SafetensorsWriter, Stored
 
 MAX_SHARD_BYTES = 5 * 2**30
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
 
-from pretrain.rotary import Rotary
+from pretrain.megatron.rotary import Rotary
 
 
 class TorchAttention(nn.Module):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hanlm.model_folder import num_base_tokens
-from pretrain.blocks import new_layers
 from pretrain.config import Phase, PretrainConfig, Rows
 from pretrain.families import Cut, ModelShape
-from pretrain.lora_config import LoraConfig
+from pretrain.trainable.blocks import new_layers
+from pretrain.trainable.lora_config import LoraConfig
 
 
 def trained_rows(phase: Phase, *, has_new: bool) -> Rows:
@@ -95,7 +95,7 @@ def trained_in_run(config: PretrainConfig, shape: ModelShape) -> list[Trained]:
 def low_rank_weights(shape: ModelShape, lora: LoraConfig, *, tensor: int = 1) -> int:
     """Return the weights of the updates of one layer on one of so many tensor-parallel processes.
 
-    Of a projection whose outputs are cut B is cut with them, of one whose inputs are cut A is (``pretrain/lora.py``).
+    Of a projection whose outputs are cut B is cut with them, of one whose inputs are cut A is (``lora.py``).
     """
     total = 0
     for weight in shape.weights:

@@ -4,9 +4,9 @@ from collections.abc import Collection
 from typing import Any
 
 from pretrain.config import Phase
-from pretrain.lora import NAME as LORA
-from pretrain.new_rows import EMBEDDING, OUTPUT
-from pretrain.trained import trained_rows
+from pretrain.trainable.lora import NAME as LORA
+from pretrain.trainable.new_rows import EMBEDDING, OUTPUT
+from pretrain.trainable.trained import trained_rows
 
 
 def set_trainable(model: Any, phase: Phase, new_layers: Collection[int]) -> None:

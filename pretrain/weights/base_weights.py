@@ -7,7 +7,7 @@ import torch
 
 from hanlm.errors import InputError
 from pretrain.families import ModelShape
-from pretrain.safetensors_writer import DTYPES, Stored
+from pretrain.weights.safetensors_writer import DTYPES, Stored
 
 _BUFFERS = re.compile(r".*\.rotary_emb\.inv_freq")
 """Tensors that old conversions hold though nothing reads them: they come back as they were."""

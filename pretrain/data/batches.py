@@ -9,7 +9,7 @@ import torch
 
 from hanlm.megatron import megatron_import
 from hanlm.tokens import TokenSet
-from pretrain.cursor import index_hash, require_cursor
+from pretrain.data.cursor import index_hash, require_cursor
 from pretrain.parallel import Place
 from pretrain.watching.replay import Raise, Reblended, cut_round, raised_shares
 

@@ -9,20 +9,20 @@ from typing import Any
 import torch
 
 from hanlm.megatron import megatron_import
-from pretrain.blocks import new_layers
-from pretrain.chunks import Chunks
 from pretrain.config import Phase, PretrainConfig
-from pretrain.data import Batch
+from pretrain.data.batches import Batch
 from pretrain.families import ModelShape
-from pretrain.loss import VocabPart, linear_cross_entropy
-from pretrain.new_rows import NewRows
+from pretrain.megatron.chunks import Chunks
+from pretrain.megatron.loss import VocabPart, linear_cross_entropy
+from pretrain.megatron.shards import adopt_masters, gather, gather_masters, shards
 from pretrain.parallel import Place
-from pretrain.param_groups import group_of
 from pretrain.sample_losses import sample_losses
 from pretrain.schedule import build_scheduler, set_rate
-from pretrain.shards import adopt_masters, gather, gather_masters, shards
-from pretrain.trainable import block_parameters, set_trainable
-from pretrain.trained import trained_rows
+from pretrain.trainable.blocks import new_layers
+from pretrain.trainable.choice import block_parameters, set_trainable
+from pretrain.trainable.new_rows import NewRows
+from pretrain.trainable.param_groups import group_of
+from pretrain.trainable.trained import trained_rows
 
 
 class Engine:

@@ -9,12 +9,12 @@ from torch.nn import functional
 
 from hanlm.errors import ConfigError
 from hanlm.megatron import megatron_import
-from pretrain.attention import RMSNorm, TorchAttention
-from pretrain.chunks import Chunks
 from pretrain.families import ModelShape
-from pretrain.layer_kind import Fp8, LayerKind
+from pretrain.megatron.attention import RMSNorm, TorchAttention
+from pretrain.megatron.chunks import Chunks
+from pretrain.megatron.layer_kind import Fp8, LayerKind
+from pretrain.megatron.rotary import GatedSiLU, Rotary
 from pretrain.parallel import Place
-from pretrain.rotary import GatedSiLU, Rotary
 
 _ACTIVATIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "silu": functional.silu,

@@ -11,9 +11,9 @@ from typing import Protocol
 
 import torch
 
-from pretrain.chunks import prefixes
 from pretrain.families import Cut, Fuse, ModelShape, Weight
 from pretrain.families.weights import EMBEDDING, HEAD
+from pretrain.megatron.chunks import prefixes
 from pretrain.parallel import Place
 
 Read = Callable[[str], torch.Tensor]

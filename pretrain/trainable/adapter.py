@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from pretrain.convert import ReadKey
-from pretrain.export_weights import Update
 from pretrain.families import Fuse, ModelShape
-from pretrain.lora import checkpoint_key
-from pretrain.lora_config import LoraConfig
+from pretrain.trainable.lora import checkpoint_key
+from pretrain.trainable.lora_config import LoraConfig
+from pretrain.weights.convert import ReadKey
+from pretrain.weights.export_weights import Update
 
 _CARD = """---
 library_name: peft

@@ -11,7 +11,7 @@ from torch import distributed as dist
 from torch import nn
 
 from hanlm.megatron import megatron_import
-from pretrain.loss import RowSpan
+from pretrain.megatron.loss import RowSpan
 from pretrain.parallel import Place
 
 EMBEDDING, OUTPUT = "embedding.word_embeddings.weight", "output_layer.weight"

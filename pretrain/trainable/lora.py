@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from hanlm.megatron import megatron_import
-from pretrain.chunks import Chunks
 from pretrain.families import Cut, Fuse, ModelShape, Weight
-from pretrain.lora_config import LoraConfig
-from pretrain.lora_start import initial_a
+from pretrain.megatron.chunks import Chunks
 from pretrain.parallel import Place
+from pretrain.trainable.lora_config import LoraConfig
+from pretrain.trainable.lora_start import initial_a
 
 NAME = "lora"
 

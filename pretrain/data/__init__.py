@@ -1,0 +1,1 @@
+"""What is trained on: mixture, order, batches."""
