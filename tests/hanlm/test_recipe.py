@@ -47,6 +47,7 @@ def stages_run(out: Path) -> dict[str, int]:
     return {name: (out / name / "manifest.json").stat().st_mtime_ns for name in ("first", "second")}
 
 
+@pytest.mark.slow
 def test_a_finished_stage_is_skipped_and_a_changed_one_is_redone_with_what_depends_on_it(recipe: Path, tmp_path: Path):
     config = RunConfig(recipe=str(recipe), out=tmp_path / "out")
     assert [line.splitlines()[0] for line in plan(config)] == [
@@ -79,6 +80,7 @@ def test_a_finished_stage_is_skipped_and_a_changed_one_is_redone_with_what_depen
     assert skipped(changed) == [False, False]
 
 
+@pytest.mark.slow
 @pytest.mark.fault(6)
 def test_a_damaged_result_is_made_again_and_what_depends_on_it_is_not(recipe: Path, tmp_path: Path):
     config = RunConfig(recipe=str(recipe), out=tmp_path / "out")
@@ -164,6 +166,7 @@ def test_two_runs_never_write_into_one_folder(recipe: Path, tmp_path: Path):
         run(RunConfig(recipe=str(recipe), out=tmp_path / "out"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ["source.jsonl", "."])
 def test_an_input_beside_the_working_directory_is_watched_too(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str

@@ -98,6 +98,7 @@ PHASES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", ["lora", "all"])
 def test_phases_of_rows_lora_and_all_follow_each_other_as_on_megatron(lora_run, read_weights, read_losses, last):
     """A run that trains all weights too has a model and no adapter."""

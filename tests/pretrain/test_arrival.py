@@ -54,6 +54,7 @@ def test_processes_that_see_the_same_files_begin_and_leave_nothing_behind(agent_
     assert not work.exists()
 
 
+@pytest.mark.slow
 def test_a_node_that_does_not_share_the_storage_is_named(agent_store, tiny_tokens, tmp_path: Path, monkeypatch):
     """The second node has a disk of its own there."""
     members = [(tmp_path / "shared", tiny_tokens), (tmp_path / "own", tiny_tokens)]

@@ -109,6 +109,7 @@ def test_a_first_step_has_the_loss_of_the_shallower_model(deeper_model, extended
     assert deeper == read_losses(pretrain(settings("base", model=extended_model, steps=1)))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(deeper_model, settings, kill):
     phases = (Phase(trainable="new_blocks", lr=0.01, steps=4), Phase(lr=0.001, steps=3))
     undisturbed = pretrain(settings("undisturbed", model=deeper_model, phases=phases))

@@ -60,6 +60,7 @@ CLOSE = {"fp32": (2e-4, 2e-4, 2e-3), "bf16": (2e-3, 2e-2, 2e-2)}
 """Tolerance of losses, norms of gradients, and weights."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_two_processes_with_sharded_moments_give_the_losses_of_one(whole, together, tmp_path, precision):
     expected = whole(precision)

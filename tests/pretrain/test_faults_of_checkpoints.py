@@ -98,6 +98,7 @@ def whole_of_two(extended_model, tiny_tokens, tmp_path_factory):
 
 @pytest.mark.fault(4)
 @WAITING_AND_NOT
+@pytest.mark.slow
 def test_a_disk_that_is_full_for_one_of_two_processes_ends_both_with_one_sentence(
     settings, together, whole_of_two, saving
 ):
@@ -125,6 +126,7 @@ def killed_two(settings, together):
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.fault(5)
 @pytest.mark.fault(6)
 @pytest.mark.parametrize("damage", ["lost shard", "flipped bit", "cut file", "stale tracker", "damaged tracker"])

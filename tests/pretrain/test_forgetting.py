@@ -153,6 +153,7 @@ def test_a_share_at_its_cap_cannot_be_raised(chinese):
         pretrain(chinese(lr=0.02, forgetting=options))
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_given_on_going_on_counts_from_before_training(chinese, kill):
     config = chinese(lr=0.02, save_every=5)
     kill(config, call=22)

@@ -164,6 +164,7 @@ def stand_ins(monkeypatch):
         monkeypatch.setattr(f"{module}.resolve_layers", lambda config: config.layers)
 
 
+@pytest.mark.slow
 def test_layers_of_those_names_load_train_and_come_back_and_go_on_as_the_local_ones(
     settings, stand_ins, read_losses, read_weights, kill
 ):

@@ -63,6 +63,7 @@ def test_five_steps_after_a_resume_are_exact_whatever_the_optimizer(
     assert {float(entry[0]) for entry in after} == {4.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distributed", [False, True])
 def test_a_run_stopped_between_two_phases_goes_on_with_other_weights_trained(
     settings, monkeypatch, read_weights, distributed

@@ -19,7 +19,7 @@ from pretrain.parallel import Place, parallel
 from pretrain.planning.measure import peak_memory_of
 from pretrain.planning.memory import stage_memory
 from pretrain.planning.parts import Training
-from pretrain.trainable.lora import LoraLayers, lora_weights
+from pretrain.trainable.lora import add_lora, lora_weights
 from pretrain.trainable.lora_config import LoraConfig
 from pretrain.trainable.trained import trained_by
 
@@ -65,7 +65,7 @@ def peak(
         model = build_model(shape, place, dtype=dtype, seq_length=length)
         weights = {name: torch.randn(p.shape) for name, p in model.named_parameters()}
         if config.has_lora:
-            model.lora = LoraLayers(model, shape, place, config.lora, seed=0)
+            add_lora(model, shape, place, config.lora, seed=0)
             weights |= lora_weights(model)
         engine = Engine(model, shape, place, weights, config)
         del weights
