@@ -12,6 +12,7 @@ folder, ``${recipe}`` for that of the recipe file.
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,7 @@ def read_recipe(recipe: str, out: Path, changes: Sequence[str] = ()) -> Recipe:
     stages = data.get("stages")
     if not isinstance(stages, dict) or not stages:
         raise ConfigError(f"{path}: expected stages, a mapping from a name to {{command, with}}; got {stages!r}.")
+    stages = {name: deepcopy(stage) for name, stage in stages.items()}  # what an anchor shares is not changed together
     given, others = split_changes(changes)
     inputs = read_inputs(data.get("inputs") or {}, given, f"recipe {path.stem}")
     change_stages(stages, others)

@@ -1,4 +1,4 @@
-"""What the session, the loop and the validation ask of a backend: megatron.py is one, accelerated/ the other."""
+"""What the session, the loop and the validation ask of a backend: megatron/ is one, accelerated/ the other."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager

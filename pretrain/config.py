@@ -228,7 +228,7 @@ class PretrainConfig:
         if self.lora != LoraConfig() and not self.has_lora:
             raise ConfigError("--lora.* needs --trainable lora, or a phase with `trainable: lora`.")
         if self.phases and self.group_lr:
-            raise ConfigError("--group-lr belongs to a run of one phase: give each of the phases its own group_lr.")
+            raise ConfigError("--group-lr belongs to --steps and --seconds: give each of the phases its own group_lr.")
         check_group_rates(self.group_lr, self.trainable, has_rows=self.rows != "none")
 
     def _check_numbers(self) -> None:

@@ -12,9 +12,10 @@ from hanlm.publish import publish
 from hanlm.tokenizing import tokenizer_hash
 from pretrain.config import Phase, PretrainConfig, adapter_folder
 from pretrain.trainable.adapter import Learned, write_adapter
+from pretrain.trainable.blocks import REPORT as BLOCK_REPORT
 from pretrain.trainable.trained import trained_rows
 
-_CONFIGS = ("config.json", "generation_config.json")
+_CONFIGS = ("config.json", "generation_config.json", BLOCK_REPORT)
 
 
 def export(

@@ -19,7 +19,7 @@ from hanlm.tokens import Tokens, TokenSet
 from pretrain.arrival import Meeting
 from pretrain.backend import Backend
 from pretrain.checkpoints.checkpoint import CHECKPOINT_FORMAT, Checkpoint, Checkpoints
-from pretrain.config import PretrainConfig
+from pretrain.config import PretrainConfig, adapter_folder
 from pretrain.data.batches import TrainingData
 from pretrain.data.mixture import Blend, blend_steps, blends, steps_of_one_pass, total_steps
 from pretrain.evaluate import Validation
@@ -244,6 +244,8 @@ def _publish(config: PretrainConfig, backend: Backend, run: Run, checkpoint: Pat
         overwrite=config.overwrite,
         keep_work=True,
     )
+    if config.overwrite:
+        shutil.rmtree(adapter_folder(config.out), ignore_errors=True)  # of the run that this one replaces
     if config.has_lora:
         backend.publish_adapter(checkpoint, run.phases, num_base_tokens=run.num_base_tokens)
     shutil.rmtree(work / "index", ignore_errors=True)

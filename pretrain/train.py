@@ -18,6 +18,7 @@ from pretrain.layout import check_layout, num_processes
 from pretrain.megatron.layer_kind import check_fp8, resolve_layers
 from pretrain.trainable.blocks import new_layers
 from pretrain.trainable.lora_config import check_projections
+from pretrain.trainable.trained import trained_rows
 from pretrain.watching.checks import check_forgetting, forgetting_plan
 
 if TYPE_CHECKING:
@@ -202,10 +203,22 @@ def _check_phases(config: PretrainConfig, shape: ModelShape | BaseSize) -> None:
         raise ConfigError(
             f"a phase trains new_blocks, but {config.model} has none; make it deeper with `hanlm expand-blocks` first."
         )
+    _refuse_idle_rates(config, phases, has_new=has_new_rows(config, shape))
     if shape.is_tied and any("head" in p.group_lr for p in phases):
         raise ConfigError(
             f"group_lr names head, but the output layer of {config.model} is its embedding; give embeddings a rate."
         )
+
+
+def _refuse_idle_rates(config: PretrainConfig, phases: Sequence[Phase], *, has_new: bool) -> None:
+    """Refuse rates of rows in phases that train none, because the model has no new ones."""
+    for phase in phases:
+        rates = [name for name in ("embeddings", "head") if name in phase.group_lr]
+        if rates and trained_rows(phase, has_new=has_new) == "none":
+            raise ConfigError(
+                f"group_lr names {' and '.join(rates)}, but {config.model} has no new tokens and the phase trains no "
+                "other rows; leave it out, or give the phase `rows: all`."
+            )
 
 
 def check_tokens(config: PretrainConfig, shape: ModelShape | BaseSize, tokens: Sequence[Tokens]) -> None:

@@ -1,10 +1,11 @@
 """The backend on Megatron-Core, for the families that it fits."""
 
+from collections import ChainMap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hanlm.devices import resolve_dtype
 from pretrain.arrival import Meeting
@@ -64,7 +65,8 @@ class MegatronBackend:
             place,
             vocab_rows=padded_vocab_size(self.shape, place.layout.tensor),
         )
-        return _MegatronEngine(model, self.shape, place, {**weights, **lora_weights(model)}, config)
+        both: Any = ChainMap(dict(lora_weights(model)), cast(Any, weights))  # a dict would read the whole base at once
+        return _MegatronEngine(model, self.shape, place, both, config)
 
     def prepare_save(self, tensors: dict[str, Any], folder: Path, place: Place, /, *, in_background: bool) -> Writing:
         """Return how this process writes its part of a sharded state dict."""

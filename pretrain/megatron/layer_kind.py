@@ -3,6 +3,7 @@
 Those of TransformerEngine need CUDA, and they alone compute in fp8. docs/pretrain/parallelism.md says what was run.
 """
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
@@ -46,7 +47,13 @@ def _obstacle(config: "PretrainConfig") -> str | None:
         return "a Python without it (install transformer-engine[pytorch])"
     import torch
 
-    return None if torch.cuda.is_available() else "a machine without a GPU that torch sees"
+    if not torch.cuda.is_available():
+        return "a machine without a GPU that torch sees"
+    try:
+        import_module("transformer_engine.pytorch")
+    except (ImportError, OSError) as error:
+        return f"one that cannot be imported ({error})"
+    return None
 
 
 def check_fp8(config: "PretrainConfig", shape: ModelShape) -> None:

@@ -14,8 +14,8 @@ from torch import distributed as dist
 _BLOCK_ELEMENTS = 2**26
 """Logits held at once in the training precision (128 MiB in bf16)."""
 _CACHE_ROWS = 128
-"""Rows a block has on a CPU, whose cache holds their logits from product to gradient: the fastest of 64 to 4,096 with a
-vocabulary of 14,000."""
+"""Rows a block has on a CPU in fp32, whose cache holds their logits from product to gradient: the fastest of 64 to
+4,096 with a vocabulary of 14,000."""
 
 
 class RowSpan(NamedTuple):
@@ -46,7 +46,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_rows_RD = torch.zeros_like(rows_RD) if rows_RD is not None and needs_rows else None
         wants_gradient = needs_hidden or needs_weight or needs_rows
         valid_VD = weight_VD[: vocab.num_valid]
-        rows = _rows_a_block(vocab, hidden_ND.device)
+        rows = _rows_a_block(vocab, hidden_ND)
         for start in range(0, len(labels_N), rows):
             block = slice(start, start + rows)
             logits_NV = hidden_ND[block] @ valid_VD.T
@@ -119,8 +119,9 @@ def linear_cross_entropy(
     return _LinearCrossEntropy.apply(hidden_ND, weight_VD, rows_RD, labels_N, scale, vocab, span)  # pyright: ignore[reportReturnType]
 
 
-def _rows_a_block(vocab: VocabPart, device: torch.device) -> int:
-    if device.type == "cpu" and vocab.group is None:  # else ranks would wait for each other after every few rows
+def _rows_a_block(vocab: VocabPart, hidden_ND: torch.Tensor) -> int:
+    # Else ranks would wait for each other after every few rows, and bf16 gradients be rounded with each block.
+    if hidden_ND.device.type == "cpu" and vocab.group is None and hidden_ND.dtype == torch.float32:
         return _CACHE_ROWS
     return max(1, _BLOCK_ELEMENTS // max(1, vocab.num_valid))
 

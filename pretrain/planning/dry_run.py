@@ -50,6 +50,9 @@ def dry_config(config: PretrainConfig, steps: int) -> PretrainConfig:
         "resume_step": None,
         "report_to": (),
         "overwrite": True,
+        "launch": None,  # its processes are there already
+        "nodes": 1,
+        "gpus_per_node": None,
     }
     return PretrainConfig(**(plain | changes))
 

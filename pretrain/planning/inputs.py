@@ -59,7 +59,7 @@ def planned_training(config: PretrainConfig, *, device: Any, bytes_per_value: An
         ConfigError: If the processes or the batch cannot be divided.
     """
     layout = config.layout
-    data_size = layout.data_size(num_processes() or layout.tensor * layout.pipeline)
+    data_size = layout.data_size(num_processes() or config.num_launched or layout.tensor * layout.pipeline)
     micro_batch = config.micro_batch(data_size=data_size)
     return Training(
         layout=layout,

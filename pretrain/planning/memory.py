@@ -257,7 +257,7 @@ def _logits_bytes(shape: ModelShape, training: Training) -> int:
     In fp32 a second block was measured where no rows train.
     """
     columns = vocab_rows(shape, training.layout.tensor)
-    few = training.device == "cpu" and training.layout.tensor == 1
+    few = training.device == "cpu" and training.layout.tensor == 1 and training.bytes_per_value == 4
     rows = min(training.num_tokens, _CACHE_ROWS if few else max(1, _BLOCK_ELEMENTS // columns))
     if training.bytes_per_value == 4:
         return rows * columns * (4 if trained_of(shape, training).num_rows else 4 + 4)

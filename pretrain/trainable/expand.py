@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pretrain.weights.base_weights import HuggingFaceWeights
 
+_GENERATION = "generation_config.json"
 _INTO_RESIDUAL = (OUTPUT, OUTPUT_BIAS, DOWN, DOWN_BIAS)
-_CARRIED = ("generation_config.json", "vocab_report.json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,9 +71,8 @@ def expand_blocks(config: ExpandBlocksConfig) -> Path:
         _write_json(draft.folder / "config.json", deeper_config(read_config(config.model), layer_sources))
         _write_json(draft.folder / REPORT, report)
         copy_tokenizer(config.model, draft.folder)
-        for name in _CARRIED:
-            if (config.model / name).is_file():
-                shutil.copyfile(config.model / name, draft.folder / name)
+        if (config.model / _GENERATION).is_file():
+            shutil.copyfile(config.model / _GENERATION, draft.folder / _GENERATION)
         body = (
             f"`{config.model.name}` with {len(new)} more layers, copies that add nothing yet: it says what its base "
             "says until `hanlm pretrain` trains them."

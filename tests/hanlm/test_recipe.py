@@ -230,3 +230,15 @@ def test_a_corrupt_memory_of_the_run_is_named(recipe: Path, tmp_path: Path, stat
     (tmp_path / "out" / "run.json").write_text(state)
     with pytest.raises(InputError, match=r"run\.json is corrupt"):
         run(RunConfig(recipe=str(recipe), out=tmp_path / "out"))
+
+
+def test_a_change_of_one_stage_leaves_another_that_shares_an_anchor_with_it(tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        "stages:\n"
+        "  one: {command: pretrain, with: &same {model: m, tokens: [t], steps: 1, mix: {zh: 0.8}}}\n"
+        "  two: {command: pretrain, with: {<<: *same, model: n}}\n"
+    )
+    stages = read_recipe(str(recipe), tmp_path / "run", ["one.mix.zh=0.5"]).stages
+    assert stages["one"].with_["mix"] == {"zh": 0.5}
+    assert stages["two"].with_["mix"] == {"zh": 0.8}

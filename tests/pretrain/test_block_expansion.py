@@ -85,6 +85,7 @@ def test_new_blocks_and_new_rows_learn_and_all_else_stays_to_the_bit(deeper_mode
     out = pretrain(settings(model=deeper_model, phases=phases))
     losses = list(read_losses(out).values())
     assert losses[-1] < losses[0]
+    assert new_layers(out, num_layers=4) == (1, 3)  # a later run can go on with them
     before, after = load_file(deeper_model / "model.safetensors"), load_file(out / "model.safetensors")
     for name, tensor in before.items():
         if ".layers.1." in name or ".layers.3." in name:

@@ -125,8 +125,14 @@ def test_a_tied_model_has_no_head_and_a_plain_one_no_new_blocks(settings, tied_m
         plan(settings(steps=1, group_lr={"new_blocks": 1e-3}))
 
 
+def test_a_rate_of_rows_that_a_model_without_new_tokens_does_not_train_is_refused(settings, tiny_model_folder):
+    phase = Phase(trainable="lora", group_lr={"embeddings": 1e-3}, steps=1)
+    with pytest.raises(ConfigError, match="has no new tokens and the phase trains no other rows"):
+        plan(settings(model=tiny_model_folder, phases=(phase,)))
+
+
 def test_a_run_of_phases_takes_rates_from_them(settings):
-    with pytest.raises(ConfigError, match="give each of the phases its own group_lr"):
+    with pytest.raises(ConfigError, match="belongs to --steps and --seconds"):
         settings(phases=(Phase(steps=1),), group_lr={"head": 1e-3})
 
 

@@ -29,6 +29,7 @@ TRANSFORMER_ENGINE = {"layers": "transformer-engine"}
 def installed(monkeypatch):
     """Say that TransformerEngine and a GPU are there."""
     monkeypatch.setattr(layer_kind, "find_spec", lambda _name: object())
+    monkeypatch.setattr(layer_kind, "import_module", lambda _name: object())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
 
 
@@ -55,6 +56,16 @@ def test_without_transformer_engine_what_needs_it_is_refused_before_anything_sta
         assert refused.value.exit_code == 2
         assert "\n" not in str(refused.value)
     assert not config.out.with_name("out.work").exists()
+
+
+def test_where_transformer_engine_is_there_but_broken_auto_takes_the_local_layers(settings, installed, monkeypatch):
+    def broken(_name):
+        raise ImportError("libcudart.so.13: no such file")
+
+    monkeypatch.setattr(layer_kind, "import_module", broken)
+    assert layer_kind.resolve_layers(settings()) == "local"
+    with pytest.raises(ConfigError, match=r"got one that cannot be imported \(libcudart"):
+        layer_kind.resolve_layers(settings(**TRANSFORMER_ENGINE))
 
 
 def test_context_parallelism_is_refused_always(settings, installed):

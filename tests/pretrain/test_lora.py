@@ -9,7 +9,7 @@ from by_hand import batches_of, train_by_hand
 from safetensors.torch import load_file
 
 from hanlm.errors import ConfigError
-from pretrain.config import Phase, PretrainConfig
+from pretrain.config import Phase, PretrainConfig, adapter_folder
 from pretrain.train import plan, pretrain
 from pretrain.trainable.lora_config import LoraConfig
 
@@ -159,3 +159,11 @@ def test_every_layout_learns_as_one_process_does_and_freezes_the_rest(
                 assert torch.equal(tensor, base[weight]), (name, weight)
         for table in TABLES:
             assert torch.equal(read_weights(config.out)[table][:NUM_BASE], base[table][:NUM_BASE]), name
+
+
+def test_a_run_that_replaces_one_of_lora_leaves_none_of_its_adapter(settings):
+    pretrain(lora_run(settings))
+    config = settings(steps=1, overwrite=True)
+    assert adapter_folder(config.out).is_dir()
+    pretrain(config)
+    assert not adapter_folder(config.out).exists()

@@ -19,8 +19,10 @@ from pretrain.checkpoints.pending import sharded_writing
 from pretrain.checkpoints.saving import Saving
 from pretrain.families import read_shape
 from pretrain.layout import Layout
+from pretrain.megatron import backend
 from pretrain.megatron.state import sharded_state
 from pretrain.parallel import parallel
+from pretrain.train import pretrain
 from pretrain.weights.base_weights import HuggingFaceWeights
 from pretrain.weights.checkpoint_tensors import CheckpointTensors
 from pretrain.weights.convert import fuse, local_weights
@@ -164,3 +166,24 @@ def test_a_layer_of_a_checkpoint_is_read_without_the_others(tmp_path):
     key = "decoder.layers.mlp.linear_fc2.weight"
     assert torch.equal(read(key), torch.stack(expected))
     assert all(torch.equal(read(key, layer), tensor) for layer, tensor in enumerate(expected))
+
+
+def test_nothing_of_a_base_is_read_before_the_engine_asks_for_it(settings, monkeypatch):
+    """The weights are read one by one: gathered beforehand, a process would hold all of its part twice."""
+    read: list[str] = []
+    before: list[int] = []
+    original_read, original_engine = HuggingFaceWeights.__call__, backend._MegatronEngine
+
+    def reading(self, name):
+        read.append(name)
+        return original_read(self, name)
+
+    def building(*parts):
+        before.append(len(read))
+        return original_engine(*parts)
+
+    monkeypatch.setattr(HuggingFaceWeights, "__call__", reading)
+    monkeypatch.setattr(backend, "_MegatronEngine", building)
+    pretrain(settings(steps=1))
+    assert before == [0]
+    assert len(read) > 20
