@@ -18,8 +18,8 @@ from pretrain.planning.memory import peak_memory, stage_memory
 from pretrain.planning.parts import Training, model_parameters
 
 TOLERANCE = 0.05
-TOO_CAREFUL = 0.2
-"""How far the formula may be above a stage of a pipeline; both are stated in docs/pretrain/plan.md."""
+TOO_BOLD, TOO_CAREFUL = 0.06, 0.2
+"""How far the formula may be below and above what one of two processes takes; all are stated in docs/pretrain/plan.md."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_the_formula_gives_the_measured_peaks_of_two_processes(layout, tmp_path)
     for rank in range(2):
         ratios = json.loads((tmp_path / f"{rank}.json").read_text())
         assert len(ratios) == 2 * (len(memory_peaks.CASES) + len(memory_peaks.PHASES))
-        assert all(1 - TOLERANCE < ratio < 1 + TOO_CAREFUL for ratio in ratios), ratios
+        assert 1 - TOO_BOLD < min(ratios) < max(ratios) < 1 + TOO_CAREFUL, ratios
 
 
 def test_the_measure_sees_what_is_allocated_at_once_and_what_is_given_back():
