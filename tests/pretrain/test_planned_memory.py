@@ -19,7 +19,7 @@ from pretrain.planning.parts import Training, model_parameters
 
 TOLERANCE = 0.05
 TOO_BOLD, TOO_CAREFUL = 0.06, 0.2
-"""How far the formula may be below and above what one of two processes takes; all are stated in docs/pretrain/plan.md."""
+"""How far the formula may be below and above what one of two processes takes; docs/pretrain/plan.md states all."""
 
 
 @pytest.fixture(scope="module")
